@@ -1,0 +1,59 @@
+package fact
+
+import (
+	"errors"
+
+	"artifactstore/registry/identity"
+)
+
+// Content is the store of small byte sequences that live in the ledger's own
+// database, as the content row of the event that stored them.
+const Content = "content"
+
+// Receipt says where the bytes of a stored sequence are.
+type Receipt struct {
+	// Store is Content, or the logical name of a store that the
+	// configuration maps to a storage driver.
+	Store string `cbor:"store"`
+	// Locator names the object in that store; empty for Content.
+	Locator string `cbor:"locator,omitempty"`
+}
+
+// Staged is a byte sequence on its way in: what must be remembered so that
+// another process can go on with it. It is plain data, persisted as CBOR in
+// an upload session's row.
+type Staged struct {
+	// ID names the staged object in its store, of the grammar [a-z0-9]+.
+	ID string `cbor:"id"`
+	// Store is where the object is being written; empty while all bytes are in Inline.
+	Store string `cbor:"store,omitempty"`
+	// Offset is the number of bytes accepted so far.
+	Offset int64 `cbor:"offset"`
+	// Inline holds the bytes while they are few enough to live in a content row.
+	Inline []byte `cbor:"inline,omitempty"`
+	// Driver is the storage driver's own state of the staged object.
+	Driver []byte `cbor:"driver,omitempty"`
+	// Hash is the saved state of the identity.Hasher over the first Offset bytes.
+	Hash []byte `cbor:"hash,omitempty"`
+	// Boot identifies the run of the machine in which the bytes were written.
+	// After another boot they are read again before they are trusted.
+	Boot string `cbor:"boot,omitempty"`
+	// Locator is where Publish puts the object, once Seal has decided it.
+	Locator string `cbor:"locator,omitempty"`
+}
+
+// Sealed is a byte sequence that is complete and hashed, but not yet part of
+// any state.
+type Sealed struct {
+	Digests identity.DigestSet
+	Size    int64
+	Receipt Receipt
+	// Inline holds the bytes if Receipt.Store is Content, else nil.
+	Inline []byte
+}
+
+// ErrGone: the bytes that a receipt names are not there, or not all of them.
+var ErrGone = errors.New("stored bytes are missing or damaged")
+
+// ErrFull: there is no room for more bytes; pushes are refused until there is.
+var ErrFull = errors.New("storage is full")
