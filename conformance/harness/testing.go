@@ -1,0 +1,46 @@
+package harness
+
+import (
+	"testing"
+)
+
+// Start starts a server with a data folder of its own for the test. When the
+// test ends the server is stopped, and the test fails unless replaying the log
+// gives the live state.
+func Start(t testing.TB, env ...string) *Server {
+	t.Helper()
+	s, err := Open(Config{Data: t.TempDir() + "/data", Env: env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { finish(t, s) })
+	return s
+}
+
+func finish(t testing.TB, s *Server) {
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	if err := s.CheckReplay(); err != nil {
+		t.Error(err)
+	}
+	if t.Failed() {
+		t.Logf("the server printed, at the end:\n%s", tail(s.Output(), 4000))
+	}
+}
+
+// tail returns at most the last n bytes of a text.
+func tail(text string, n int) string {
+	if len(text) > n {
+		return "..." + text[len(text)-n:]
+	}
+	return text
+}
+
+// Must fails the test if there was an error.
+func Must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
