@@ -1,6 +1,11 @@
 // Package eventlog is the append-only log that is the only truth of
 // artifactstore: what an event is, how its bytes are chained, and how the log
-// is read and followed. It knows nothing of artifacts.
+// is read, verified and followed. It knows nothing of artifacts.
+//
+// A log is a sequence of events 1, 2, 3, ... without gaps. Every event has a
+// canonical record, and a running hash covers all records up to it, so that a
+// changed, dropped, reordered or cut event shows. docs/format/events.md gives
+// the bytes.
 package eventlog
 
 import (
@@ -20,7 +25,7 @@ type Kind string
 //
 // Its record (Event.Record) is the canonical CBOR of everything but Private,
 // which the record carries only as PrivateDigest: the private part can be
-// erased and the chain still holds. docs/format/events.md gives the bytes.
+// erased and the chain still holds.
 type Event struct {
 	// ID is 32 hex digits, random, unique: it tells whether a commit whose
 	// answer was lost took place.
@@ -54,10 +59,6 @@ type Private struct {
 	Reason string `cbor:"reason,omitempty"`
 }
 
-// Hash is a BLAKE3 value of the running hash: Chain(n) = BLAKE3(Chain(n-1) || Record(n)),
-// where Chain(0) is the BLAKE3 of the log's id.
-type Hash [32]byte
-
 // Head is the end of a log.
 type Head struct {
 	// Log is the random id of this log, 32 hex digits.
@@ -74,9 +75,13 @@ type Reader interface {
 	Head(ctx context.Context) (Head, error)
 	// Read returns at most limit events after a sequence, in order, without
 	// holes. An empty result means that there are none yet. A page is also
-	// bounded by 4 MiB, but has at least one event if there is one.
+	// bounded by PageBytes, but has at least one event if there is one.
 	Read(ctx context.Context, after Sequence, limit int) ([]Event, error)
 	// Wait returns when the log has an event after a sequence, or with the
 	// context's error.
 	Wait(ctx context.Context, after Sequence) error
 }
+
+// PageBytes bounds the payloads and private parts of one page of Reader.Read:
+// no event is added once they amount to it.
+const PageBytes = 4 << 20
