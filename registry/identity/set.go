@@ -20,7 +20,10 @@ func NewSet(digests ...Digest) (DigestSet, error) {
 	s := DigestSet(slices.Clone(digests))
 	slices.SortFunc(s, Compare)
 	s = slices.Compact(s)
-	return s, s.Validate()
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Validate checks that s is a set: not empty, sorted by the name of the
