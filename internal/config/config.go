@@ -1,0 +1,112 @@
+// Package config is the configuration of the server: one typed tree with one
+// struct per section, its defaults, and the places that settings come from: a
+// YAML file, environment variables and flags, the later winning over the
+// earlier.
+//
+// It is strict. An unknown key, a key given twice, a value that does not parse
+// and a value out of bounds are errors, and all of them are reported at once,
+// each with its place (the file's line, the variable, the flag).
+package config
+
+import (
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Config is the whole configuration. Default gives its defaults, Load what a
+// file, the environment and flags make of them.
+type Config struct {
+	Listen         string
+	Data           string
+	InsecureNoAuth bool
+	TLS            TLS
+	Log            Log
+	Delete         Delete
+	Manifests      Manifests
+	Uploads        Uploads
+	Storage        Storage
+	Limits         Limits
+	Shutdown       Shutdown
+}
+
+// TLS names the server's certificate. Both are empty for plain HTTP.
+type TLS struct {
+	Cert string // PEM file: the certificate, then its intermediates
+	Key  string // PEM file
+}
+
+// Log says how the server logs.
+type Log struct {
+	Format Format
+	Level  Level
+}
+
+// Delete governs deletion through the API.
+type Delete struct {
+	Enabled bool
+}
+
+// Manifests governs what manifests are accepted.
+type Manifests struct {
+	AllowSparse bool
+	MaxSize     Size
+}
+
+// Uploads governs upload sessions.
+type Uploads struct {
+	Expire Duration
+}
+
+// Storage governs where bytes are kept.
+type Storage struct {
+	InlineLimit Size
+	Reserve     Size
+}
+
+// Limits bounds what clients can make the server spend.
+type Limits struct {
+	HeaderSize    Size
+	HeaderTimeout Duration
+	BodyMinRate   Rate
+	MemoryBudget  Size
+}
+
+// Shutdown governs the end of the server.
+type Shutdown struct {
+	Timeout Duration
+}
+
+// Default returns the configuration of a server that was told nothing.
+func Default() Config {
+	return Config{
+		Listen:    "127.0.0.1:5000",
+		Data:      "./data",
+		Log:       Log{Format: Text, Level: Info},
+		Delete:    Delete{Enabled: true},
+		Manifests: Manifests{MaxSize: 4 * MiB},
+		Uploads:   Uploads{Expire: Duration(24 * time.Hour)},
+		Storage:   Storage{InlineLimit: 64 * KiB},
+		Limits: Limits{
+			HeaderSize:    64 * KiB,
+			HeaderTimeout: Duration(10 * time.Second),
+			BodyMinRate:   Rate(16 * KiB),
+			MemoryBudget:  64 * MiB,
+		},
+		Shutdown: Shutdown{Timeout: Duration(30 * time.Second)},
+	}
+}
+
+// Loopback tells whether the server listens only to its own machine. Of host
+// names only "localhost" counts: what others resolve to can change.
+func (c *Config) Loopback() bool {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
