@@ -15,15 +15,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/fxamacker/cbor/v2"
 )
 
-// Limits of what Unmarshal decodes. The number of bytes is the caller's to bound.
-const (
-	maxCBORDepth    = 32      // levels of arrays and maps
-	maxCBORElements = 1 << 20 // in one array or map
-)
+// maxElements is how many elements one array or map may have. The number of
+// bytes is the caller's to bound.
+const maxElements = 1 << 17
 
 // ErrNotCanonical is wrapped by the errors of Unmarshal, ToJCS and FromJCS:
 // the input is malformed, is not the canonical encoding of its value, or holds
@@ -49,12 +48,13 @@ func encodingOptions() cbor.EncOptions {
 func decodingOptions() cbor.DecOptions {
 	return cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
-		MaxNestedLevels:   maxCBORDepth,
-		MaxArrayElements:  maxCBORElements,
-		MaxMapPairs:       maxCBORElements,
+		MaxNestedLevels:   maxDepth,
+		MaxArrayElements:  maxElements,
+		MaxMapPairs:       maxElements,
 		IndefLength:       cbor.IndefLengthForbidden,
 		TagsMd:            cbor.TagsForbidden,
 		IntDec:            cbor.IntDecConvertSignedOrFail,
+		DefaultMapType:    reflect.TypeFor[map[string]any](),
 		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
 		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
 		BinaryUnmarshaler: cbor.BinaryUnmarshalerNone,
