@@ -187,6 +187,8 @@ func TestValidateBounds(t *testing.T) {
 		{"limits.header_size", "1KiB", "at least 4KiB"},
 		{"limits.header_size", "1GiB", "at most 16MiB"},
 		{"limits.header_timeout", "0s", "at least 1s"},
+		{"limits.body_min_rate", "0/s", "at least 1B/s"},
+		{"shutdown.timeout", "0", "at least 1s"},
 		{"limits.memory_budget", "1MiB", "at least 16MiB"},
 	}
 	for _, c := range cases {
@@ -217,7 +219,7 @@ func TestLoopback(t *testing.T) {
 func TestYAMLWritesWhatItReads(t *testing.T) {
 	c := config.Default()
 	c.Data = "true" // text that YAML would take for something else
-	c.Limits.BodyMinRate = 0
+	c.Limits.BodyMinRate = 1
 	var out bytes.Buffer
 	if err := c.YAML(&out, func(k config.Key) string { return "key " + k.Name }); err != nil {
 		t.Fatal(err)

@@ -64,7 +64,7 @@ var keys = []Key{
 		func(c *Config) any { return &c.Limits.HeaderSize }},
 	{"limits.header_timeout", "Time in which a request's header must arrive. An idle connection is not affected.",
 		func(c *Config) any { return &c.Limits.HeaderTimeout }},
-	{"limits.body_min_rate", "Least rate, on average, of a request's body; a slower one is cut off. 0 allows any rate.",
+	{"limits.body_min_rate", "Least rate, averaged over half a minute, at which a client must send a request's body and take an answer; a slower one is cut off.",
 		func(c *Config) any { return &c.Limits.BodyMinRate }},
 	{"limits.memory_budget", "Memory that transfer buffers and the parsing of manifests share. Requests wait for their part of it. " +
 		"At least ten times manifests.max_size.",

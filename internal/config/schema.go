@@ -51,8 +51,7 @@ func valueSchema(field any) map[string]any {
 		return map[string]any{"type": []string{"string", "integer"}, "minimum": 0,
 			"pattern": "^[0-9]+(B|KiB|MiB|GiB|TiB)?$", "default": text(v)}
 	case *Rate:
-		return map[string]any{"type": []string{"string", "integer"}, "minimum": 0, "maximum": 0,
-			"pattern": "^(0|[0-9]+(B|KiB|MiB|GiB|TiB)?/s)$", "default": text(v)}
+		return map[string]any{"type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB|TiB)?/s$", "default": text(v)}
 	case *Duration:
 		return map[string]any{"type": []string{"string", "integer"}, "minimum": 0, "maximum": 0,
 			"pattern": `^(0|([0-9]*\.?[0-9]*(ns|us|µs|ms|s|m|h))+)$`, "default": text(v)}

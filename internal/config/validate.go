@@ -26,9 +26,11 @@ func (c *Config) Validate() Problems {
 	v.size("storage.reserve", c.Storage.Reserve, 0, math.MaxInt64)
 	v.size("limits.header_size", c.Limits.HeaderSize, 4*KiB, 16*MiB)
 	v.duration("limits.header_timeout", c.Limits.HeaderTimeout, time.Second)
+	v.check(c.Limits.BodyMinRate >= 1, "limits.body_min_rate", "must be at least 1B/s: a connection that never moves would stay for ever")
 	v.size("limits.memory_budget", c.Limits.MemoryBudget, 16*MiB, math.MaxInt64)
 	v.check(c.Limits.MemoryBudget >= ParsingWeight*c.Manifests.MaxSize || c.Manifests.MaxSize > GiB,
 		"limits.memory_budget", "must be at least ten times manifests.max_size, which parsing a manifest takes")
+	v.duration("shutdown.timeout", c.Shutdown.Timeout, time.Second)
 	return v.problems
 }
 

@@ -58,15 +58,11 @@ func (s *Size) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Rate is a number of bytes per second. Its text is a Size and "/s"; 0 may
-// stand alone.
+// Rate is a number of bytes per second. Its text is a Size and "/s".
 type Rate int64
 
 // MarshalText returns the rate as text.
 func (r Rate) MarshalText() ([]byte, error) {
-	if r == 0 {
-		return []byte("0"), nil
-	}
 	text, err := Size(r).MarshalText()
 	return append(text, "/s"...), err
 }
@@ -75,8 +71,8 @@ func (r Rate) MarshalText() ([]byte, error) {
 func (r *Rate) UnmarshalText(text []byte) error {
 	number, ok := strings.CutSuffix(string(text), "/s")
 	var size Size
-	if err := size.UnmarshalText([]byte(number)); err != nil || !ok && size != 0 {
-		return fmt.Errorf("%q is not a rate; write a size per second, such as 16KiB/s, or 0", text)
+	if err := size.UnmarshalText([]byte(number)); err != nil || !ok {
+		return fmt.Errorf("%q is not a rate; write a size per second, such as 16KiB/s", text)
 	}
 	*r = Rate(size)
 	return nil

@@ -31,7 +31,7 @@ func TestValuesReadWhatTheyWrite(t *testing.T) {
 		{"7TiB", size(0), size(7 * config.TiB), "7TiB"},
 		{"1025B", size(0), size(1025), "1025B"},
 		{"9223372036854775807", size(0), size(1<<63 - 1), "9223372036854775807B"},
-		{"0", rate(1), rate(0), "0"},
+		{"0/s", rate(1), rate(0), "0/s"},
 		{"16KiB/s", rate(0), rate(16 * config.KiB), "16KiB/s"},
 		{"100/s", rate(0), rate(100), "100B/s"},
 		{"24h", duration(0), duration(24 * time.Hour), "24h"},
@@ -67,7 +67,7 @@ func TestValuesRefuseOtherText(t *testing.T) {
 	}
 	bad := map[string][]string{
 		"size":     {"", " ", "KiB", "4 MiB", "4MB", "4mib", "1.5MiB", "-1", "+1", "0x10", "1_000", "9223372036854775808", "8388608TiB", "4MiB/s"},
-		"rate":     {"", "16KiB", "1", "/s", "16KiB/m", "-1/s", "16KiB/s/s"},
+		"rate":     {"", "0", "16KiB", "1", "/s", "16KiB/m", "-1/s", "16KiB/s/s"},
 		"duration": {"", "24", "1d", "-1s", "h", "10 s", "9999999999h"},
 		"format":   {"", "JSON", "logfmt"},
 		"level":    {"", "INFO", "trace", "info+1"},
