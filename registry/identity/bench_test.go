@@ -4,15 +4,18 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"hash"
-	"runtime"
+	"io"
+	"math"
+	"slices"
 	"testing"
 	"time"
 
 	"artifactstore/registry/identity"
 )
 
-// BenchmarkHasher hashes a stream in pieces of 1 MiB, and reports the speed as
-// a share of that of the slowest algorithm alone, measured in turn with it.
+// BenchmarkHasher hashes a stream in pieces of 1 MiB, and the same by the
+// slowest of its algorithms alone in turn. It reports the best speeds of both,
+// which are those with a core free, in MB/s, and their ratio.
 func BenchmarkHasher(b *testing.B) {
 	b.Run("sha256", func(b *testing.B) {
 		benchmarkAgainst(b, sha256.New())
@@ -23,29 +26,29 @@ func BenchmarkHasher(b *testing.B) {
 }
 
 func benchmarkAgainst(b *testing.B, alone hash.Hash, also ...identity.Algorithm) {
-	const total, piece = 64 << 20, 1 << 20
-	data := pattern(total)
+	data := pattern(32 << 20)
 	h := identity.NewHasher(also...)
-	var together, slowest time.Duration
-	b.SetBytes(total)
+	together, slowest := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
+	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {
-		start := time.Now()
-		for p := data; len(p) > 0; p = p[piece:] {
-			h.Write(p[:piece])
-		}
-		together += time.Since(start)
-
+		together = min(together, timeWrites(h, data))
 		b.StopTimer()
-		start = time.Now()
-		for p := data; len(p) > 0; p = p[piece:] {
-			alone.Write(p[:piece])
-		}
-		slowest += time.Since(start)
+		slowest = min(slowest, timeWrites(alone, data))
 		b.StartTimer()
 	}
-	b.ReportMetric(slowest.Seconds()/together.Seconds(), "of-slowest-alone")
-	b.ReportMetric(float64(runtime.GOMAXPROCS(0)), "cores")
+	speed := func(d time.Duration) float64 { return float64(len(data)) / 1e6 / d.Seconds() }
+	b.ReportMetric(speed(together), "best-MB/s")
+	b.ReportMetric(speed(slowest), "alone-MB/s")
+	b.ReportMetric(speed(together)/speed(slowest), "of-alone")
+}
+
+func timeWrites(w io.Writer, data []byte) time.Duration {
+	start := time.Now()
+	for piece := range slices.Chunk(data, 1<<20) {
+		_, _ = w.Write(piece) // hashes do not fail
+	}
+	return time.Since(start)
 }
 
 // BenchmarkHasherSmallWrites hashes in one goroutine, as streams from slow
