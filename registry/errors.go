@@ -26,6 +26,9 @@ const (
 	Unsupported         Code = "UNSUPPORTED"
 	TooManyRequests     Code = "TOOMANYREQUESTS"
 
+	// BlobInUse: a blob cannot be deleted while a manifest references it.
+	// Clients see DENIED.
+	BlobInUse Code = "BLOB_IN_USE"
 	// RangeInvalid: a chunk is out of order, or a range outside the content.
 	RangeInvalid Code = "RANGE_INVALID"
 	// ManifestTooLarge: the manifest is above the size limit.

@@ -235,6 +235,8 @@ type Bytes interface {
 	// Open reads length bytes from offset (-1: to the end) of an object. If
 	// it is gone or shorter than size: an error that wraps fact.ErrGone.
 	Open(ctx context.Context, r fact.Receipt, content eventlog.Sequence, size, offset, length int64) (io.ReadCloser, error)
+	// Staged lists what is being staged in the stores, with ID and Store set.
+	Staged(ctx context.Context) ([]fact.Staged, error)
 	// Room returns an error that wraps fact.ErrFull while pushes must be refused.
 	Room(ctx context.Context) error
 }

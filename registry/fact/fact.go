@@ -124,16 +124,9 @@ type BlobUnlinked struct {
 func (*BlobUnlinked) Kind() string      { return KindBlobUnlinked }
 func (f *BlobUnlinked) Subject() string { return f.Repository + "@" + f.Blob.String() }
 
-// The roles of a Reference.
-const (
-	RoleConfig   = "config"
-	RoleLayer    = "layer"
-	RoleManifest = "manifest"
-)
-
 // Reference is one descriptor of a manifest, in the order of the manifest.
 type Reference struct {
-	Role      string `cbor:"role"`
+	Role      string `cbor:"role"` // "config", "layer" or "manifest"
 	MediaType string `cbor:"mediaType"`
 	// Digest is the digest as written in the manifest.
 	Digest identity.Digest `cbor:"digest"`

@@ -57,3 +57,7 @@ var ErrGone = errors.New("stored bytes are missing or damaged")
 
 // ErrFull: there is no room for more bytes; pushes are refused until there is.
 var ErrFull = errors.New("storage is full")
+
+// ErrBroken: an earlier write could not be made durable; nothing more is taken
+// in until the server is restarted.
+var ErrBroken = errors.New("storage failed to make bytes durable")

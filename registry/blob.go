@@ -1,0 +1,126 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+
+	"artifactstore/registry/fact"
+	"artifactstore/registry/identity"
+)
+
+// Blob returns a blob of the repository; BlobUnknown, NameUnknown.
+func (r *Repository) Blob(ctx context.Context, d identity.Digest) (*Content, error) {
+	var c *Content
+	err := r.ledger.Read(ctx, func(v View) error {
+		b, inline, err := v.LinkedBlob(r.name, d)
+		if err != nil {
+			return fmt.Errorf("look up blob: %w", err)
+		}
+		if b == nil {
+			return r.unknown(v, BlobUnknown, "blob")
+		}
+		c = &Content{Digest: d, Size: b.Size, plane: r.bytes, blob: *b, inline: inline}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.again = func(ctx context.Context) (*Content, error) { return r.Blob(ctx, d) }
+	return c, nil
+}
+
+// MountBlob makes a blob that the repository from holds a blob of this one
+// too; "" means any repository that the caller may pull from. It returns
+// whether it did: false is no error, the client then pushes the bytes.
+func (r *Repository) MountBlob(ctx context.Context, d identity.Digest, from string) (bool, error) {
+	if from != "" && checkName(from) != nil {
+		return false, nil
+	}
+	var source string
+	err := r.ledger.Read(ctx, func(v View) (err error) {
+		source, _, err = mountable(v, d, from)
+		return err
+	})
+	if err != nil || source == "" {
+		return false, err
+	}
+	err = r.update(ctx, func(v View, c *Change) error {
+		var b *Blob
+		source, b, err = mountable(v, d, from)
+		if err != nil || source == "" {
+			return err
+		}
+		primary := b.Digests.Primary()
+		linked, err := v.Linked(r.name, primary)
+		if err != nil || linked {
+			return err
+		}
+		if err := r.ensure(v, c); err != nil {
+			return err
+		}
+		c.Add(&fact.BlobLinked{Repository: r.name, Blob: primary, Source: source})
+		return nil
+	})
+	return err == nil && source != "", err
+}
+
+// mountable finds the repository to mount a blob from, "" if there is none.
+func mountable(v View, d identity.Digest, from string) (source string, b *Blob, err error) {
+	if source = from; source == "" {
+		if source, err = v.BlobHolder(d); err != nil || source == "" {
+			return "", nil, err
+		}
+	}
+	if b, err = linkedBlob(v, source, d); err != nil || b == nil {
+		return "", nil, err
+	}
+	return source, b, nil
+}
+
+// linkedBlob finds a blob of a repository, without its bytes.
+func linkedBlob(v View, repository string, d identity.Digest) (*Blob, error) {
+	b, err := v.Blob(d)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	linked, err := v.Linked(repository, b.Digests.Primary())
+	if err != nil || !linked {
+		return nil, err
+	}
+	return b, nil
+}
+
+// DeleteBlob takes a blob out of the repository. Its bytes stay for others. A
+// blob that a manifest of the repository references is refused (BlobInUse).
+func (r *Repository) DeleteBlob(ctx context.Context, d identity.Digest) error {
+	if err := r.mayDelete(); err != nil {
+		return err
+	}
+	return r.update(ctx, func(v View, c *Change) error {
+		b, err := linkedBlob(v, r.name, d)
+		if err != nil {
+			return fmt.Errorf("look up blob: %w", err)
+		}
+		if b == nil {
+			return r.unknown(v, BlobUnknown, "blob")
+		}
+		user, err := v.Referencing(r.name, b.Digests)
+		if err != nil {
+			return fmt.Errorf("look up references: %w", err)
+		}
+		if !user.IsZero() {
+			return &Error{Code: BlobInUse, Message: "a manifest of the repository references the blob; delete the manifest first",
+				Detail: map[string]string{"manifest": user.String()}}
+		}
+		c.Add(&fact.BlobUnlinked{Repository: r.name, Blob: b.Digests.Primary()})
+		return nil
+	})
+}
+
+// mayDelete refuses deletion where the operator switched it off.
+func (r *Registry) mayDelete() error {
+	if r.opts.DeleteDisabled {
+		return Errorf(Unsupported, "deleting is switched off on this registry")
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+
+	"artifactstore/registry/fact"
+	"artifactstore/registry/identity"
+)
+
+// Content is a byte sequence that a repository serves: a blob, or the pushed
+// bytes of a manifest.
+type Content struct {
+	// Digest is in the algorithm that the client asked by.
+	Digest identity.Digest
+	// MediaType is that of a manifest; empty for a blob.
+	MediaType string
+	Size      int64 // bytes
+	// Subject is a manifest's subject as written, or zero.
+	Subject identity.Digest
+
+	plane  Bytes
+	blob   Blob
+	inline []byte
+	// again resolves the digest once more, nil if that was done.
+	again func(context.Context) (*Content, error)
+}
+
+// Open reads length bytes from offset; length -1 means to the end. The range
+// must lie within Size. The reader is the caller's to close and may hold more
+// than was asked for: read length bytes and no more. If it is an *os.File, it
+// can be sent without copying.
+//
+// If the object was replaced since the digest was resolved, it is resolved once
+// more. If it is gone, Open returns BlobUnknown or ManifestUnknown.
+func (c *Content) Open(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+	if length < 0 {
+		length = c.Size - offset
+	}
+	if c.inline != nil || c.Size == 0 {
+		return io.NopCloser(bytes.NewReader(c.inline[offset : offset+length])), nil
+	}
+	rc, err := c.plane.Open(ctx, c.blob.Receipt, c.blob.Content, c.Size, offset, length)
+	if errors.Is(err, fact.ErrGone) && c.again != nil {
+		now, err := c.again(ctx)
+		if err != nil {
+			return nil, err
+		}
+		now.again = nil
+		return now.Open(ctx, offset, length)
+	}
+	if errors.Is(err, fact.ErrGone) {
+		code := BlobUnknown
+		if c.MediaType != "" {
+			code = ManifestUnknown
+		}
+		return nil, &Error{Code: code, Message: "the stored bytes are missing or damaged; pushing the same content again heals them", Err: err}
+	}
+	return rc, err
+}

@@ -1,0 +1,447 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"artifactstore/registry/fact"
+	"artifactstore/registry/identity"
+)
+
+// Chunk is a part of an upload, as one request brings it.
+type Chunk struct {
+	// Ranged tells that the client said which bytes these are: Start to End,
+	// both inclusive.
+	Ranged     bool
+	Start, End int64
+	// Length is the number of bytes in Body, or -1 if that is not known.
+	// Body is never nil.
+	Length int64
+	Body   io.Reader
+	// Abort makes a Read of Body return soon, with an error. It is called
+	// from another goroutine, when another request takes the session over;
+	// nil means that Body never blocks for long.
+	Abort func()
+}
+
+// UploadStatus is how far an upload session has come.
+type UploadStatus struct {
+	Session string // opaque, of URL-safe characters
+	Offset  int64  // bytes accepted
+}
+
+// StartUpload begins an upload session. Nothing is stored before the first
+// bytes. algorithm is the client's hint of the digest that it will name, or "".
+func (r *Repository) StartUpload(ctx context.Context, algorithm identity.Algorithm) (string, error) {
+	if err := checkAlgorithm(algorithm); err != nil {
+		return "", err
+	}
+	s, err := r.newSession(ctx, algorithm)
+	if err != nil {
+		return "", err
+	}
+	return r.signSession(s), nil
+}
+
+// newSession makes a session. Without a hint, the algorithm that the repository
+// used last is hashed from the start too, so that nothing is read twice.
+func (r *Repository) newSession(ctx context.Context, algorithm identity.Algorithm) (session, error) {
+	s := session{id: newID(), algorithm: algorithm}
+	err := r.ledger.Read(ctx, func(v View) (err error) {
+		s.created = v.Now()
+		if s.algorithm == "" {
+			s.algorithm, err = v.PreferredAlgorithm(r.name)
+		}
+		return err
+	})
+	if err != nil {
+		return s, fmt.Errorf("start upload: %w", err)
+	}
+	if err := storage(r.bytes.Room(ctx)); err != nil {
+		return s, err
+	}
+	return s, nil
+}
+
+// AppendUpload appends a chunk. RangeInvalid if it does not begin where the
+// upload stands; its Detail is then the true UploadStatus. What arrived of a
+// body that broke off is kept, unless the chunk was Ranged with another length.
+func (r *Repository) AppendUpload(ctx context.Context, token string, chunk Chunk) (UploadStatus, error) {
+	s, err := r.openSession(ctx, token)
+	if err != nil {
+		return UploadStatus{}, err
+	}
+	ctx, leave, err := r.enter(ctx, s, chunk)
+	if err != nil {
+		return UploadStatus{}, err
+	}
+	defer leave()
+	in, err := r.claim(ctx, s, token, chunk)
+	if err != nil {
+		return UploadStatus{}, err
+	}
+	if in.up.State == UploadFinished {
+		return UploadStatus{}, Errorf(BlobUploadUnknown, "the upload session has ended")
+	}
+	before := in.up.Staged.Offset
+	failed := in.ingest(ctx, chunk.Body, s.algorithm)
+	if failed == nil {
+		if err := chunk.check(in.up.Staged.Offset - before); err != nil {
+			return UploadStatus{}, err
+		}
+	}
+	if err := in.keep(ctx); err != nil && failed == nil {
+		failed = err
+	}
+	return UploadStatus{token, in.up.Staged.Offset}, withStatus(failed, token, in.up.Staged.Offset)
+}
+
+// keep remembers what was accepted, also when the client has gone.
+func (in *incoming) keep(ctx context.Context) error {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	return in.save(ctx, in.up, false)
+}
+
+// check compares the number of bytes that came with what the client said.
+func (c Chunk) check(got int64) error {
+	if c.Ranged && got != c.End-c.Start+1 {
+		return Errorf(SizeInvalid, "the body has %d bytes, its Content-Range %d", got, c.End-c.Start+1)
+	}
+	return nil
+}
+
+// withStatus tells a client whose chunk was out of order where the upload stands.
+func withStatus(err error, token string, offset int64) error {
+	var e *Error
+	if errors.As(err, &e) && e.Code == RangeInvalid {
+		e.Detail = UploadStatus{token, offset}
+	}
+	return err
+}
+
+// enter makes this request the only user of the session.
+func (r *Repository) enter(ctx context.Context, s session, chunk Chunk) (context.Context, func(), error) {
+	ctx, cancel := context.WithCancel(ctx)
+	leave, err := r.active.enter(ctx, s.id, func() {
+		cancel()
+		if chunk.Abort != nil {
+			chunk.Abort()
+		}
+	})
+	if err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	return ctx, func() { leave(); cancel() }, nil
+}
+
+// claim takes the session over by raising its generation, so that whatever an
+// earlier request still saves is refused. A session without a row has nothing
+// to take over.
+func (r *Repository) claim(ctx context.Context, s session, token string, chunk Chunk) (*incoming, error) {
+	in := r.receive(s)
+	err := r.ledger.Read(ctx, func(v View) error {
+		up, err := v.Upload(s.id)
+		if up != nil {
+			in.up = *up
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up upload: %w", err)
+	}
+	if in.up.State == UploadCancelled {
+		return nil, Errorf(BlobUploadUnknown, "the upload session was cancelled")
+	}
+	if in.up.State == UploadFinished {
+		return in, nil
+	}
+	if chunk.Ranged && chunk.Start != in.up.Staged.Offset {
+		return nil, withStatus(Errorf(RangeInvalid, "the chunk begins at byte %d, the upload stands at %d", chunk.Start, in.up.Staged.Offset),
+			token, in.up.Staged.Offset)
+	}
+	if in.up.Generation == 0 {
+		return in, nil
+	}
+	err = r.update(ctx, func(v View, c *Change) error {
+		if err := sameGeneration(v, s.id, in.up.Generation); err != nil {
+			return withStatus(err, token, in.up.Staged.Offset)
+		}
+		claimed := in.up
+		claimed.Generation++
+		c.Puts = append(c.Puts, claimed)
+		return nil
+	})
+	if err == nil {
+		in.up.Generation++
+	}
+	return in, err
+}
+
+// UploadStatus tells how far an upload session has come; BlobUploadUnknown.
+func (r *Repository) UploadStatus(ctx context.Context, token string) (UploadStatus, error) {
+	s, err := r.openSession(ctx, token)
+	if err != nil {
+		return UploadStatus{}, err
+	}
+	status := UploadStatus{Session: token}
+	err = r.ledger.Read(ctx, func(v View) error {
+		up, err := v.Upload(s.id)
+		if err != nil || up == nil {
+			return err
+		}
+		if up.State != UploadOpen {
+			return Errorf(BlobUploadUnknown, "the upload session has ended")
+		}
+		status.Offset = up.Staged.Offset
+		return nil
+	})
+	return status, err
+}
+
+// FinishUpload appends a last chunk, which may be empty, and makes the bytes a
+// blob of the repository. Asking again for what was finished already gives the
+// same answer. DigestInvalid if the bytes have another digest; the session then
+// stands where it stood before this request.
+func (r *Repository) FinishUpload(ctx context.Context, token string, chunk Chunk, d identity.Digest) (identity.Digest, error) {
+	s, err := r.openSession(ctx, token)
+	if err != nil {
+		return identity.Digest{}, err
+	}
+	ctx, leave, err := r.enter(ctx, s, chunk)
+	if err != nil {
+		return identity.Digest{}, err
+	}
+	defer leave()
+	in, err := r.claim(ctx, s, token, chunk)
+	if err != nil {
+		return identity.Digest{}, err
+	}
+	if in.up.State == UploadFinished {
+		return r.finished(ctx, in, d)
+	}
+	if s.algorithm == "" {
+		s.algorithm = d.Algorithm()
+	}
+	stands := in.up.Staged.Offset
+	return d, withStatus(in.complete(ctx, chunk, d, s.algorithm), token, stands)
+}
+
+// finished answers a request to finish what is finished.
+func (r *Repository) finished(ctx context.Context, in *incoming, d identity.Digest) (identity.Digest, error) {
+	c, err := r.Blob(ctx, in.up.Result)
+	if err != nil || !c.blob.Digests.Has(d) {
+		return identity.Digest{}, &Error{Code: BlobUploadUnknown, Message: "the upload session has ended with other content", Err: err}
+	}
+	return d, nil
+}
+
+// PushBlob makes the body of one request a blob of the repository.
+func (r *Repository) PushBlob(ctx context.Context, d identity.Digest, chunk Chunk) (identity.Digest, error) {
+	s, err := r.newSession(ctx, d.Algorithm())
+	if err != nil {
+		return identity.Digest{}, err
+	}
+	in := r.receive(s)
+	if err := in.complete(ctx, chunk, d, s.algorithm); err != nil {
+		in.abandon(ctx)
+		return identity.Digest{}, err
+	}
+	return d, nil
+}
+
+// complete reads the last chunk and commits the blob.
+func (in *incoming) complete(ctx context.Context, chunk Chunk, d identity.Digest, also identity.Algorithm) error {
+	before := in.up.Staged.Offset
+	// Bytes that are in a store already need no empty chunk; a sequence that
+	// is new begins with one even if it stays empty.
+	if chunk.Length != 0 || in.up.Staged.Store == "" {
+		if err := in.ingest(ctx, chunk.Body, also); err != nil {
+			in.keep(ctx)
+			return err
+		}
+	}
+	if err := chunk.check(in.up.Staged.Offset - before); err != nil {
+		return err
+	}
+	if err := in.seal(ctx, d); err != nil {
+		return err
+	}
+	in.up.Result = d
+	return commit(ctx, in.r, []*incoming{in}, func(v View, c *Change) error {
+		return in.link(v, c)
+	})
+}
+
+// link makes the bytes a blob of the repository.
+func (in *incoming) link(v View, c *Change) error {
+	primary := in.sealed.Digests.Primary()
+	linked, err := v.Linked(in.r.name, primary)
+	if err != nil {
+		return fmt.Errorf("look up link: %w", err)
+	}
+	if linked {
+		return nil
+	}
+	if err := in.r.ensure(v, c); err != nil {
+		return err
+	}
+	c.Add(&fact.BlobLinked{Repository: in.r.name, Blob: primary})
+	return nil
+}
+
+// CancelUpload ends an upload session and drops its bytes; BlobUploadUnknown.
+func (r *Repository) CancelUpload(ctx context.Context, token string) error {
+	s, err := r.openSession(ctx, token)
+	if err != nil {
+		return err
+	}
+	ctx, leave, err := r.enter(ctx, s, Chunk{})
+	if err != nil {
+		return err
+	}
+	defer leave()
+	var row Upload
+	err = r.update(ctx, func(v View, c *Change) error {
+		up, err := v.Upload(s.id)
+		if err != nil {
+			return fmt.Errorf("look up upload: %w", err)
+		}
+		if up == nil {
+			up = &r.receive(s).up
+		}
+		if up.State != UploadOpen {
+			return Errorf(BlobUploadUnknown, "the upload session has ended")
+		}
+		row = *up
+		row.State = UploadCancelled
+		row.Generation++
+		c.Puts = append(c.Puts, row)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return r.discard(ctx, row, false)
+}
+
+// abandon drops what a request without a session has staged.
+func (in *incoming) abandon(ctx context.Context) {
+	if in.up.Generation == 0 {
+		return
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	if err := in.r.end(ctx, in.up.ID); err != nil {
+		in.r.opts.Log.Warn("a failed push could not be cleaned up; it is tried again later", "upload", in.up.ID, "error", err)
+	}
+}
+
+// end cancels an upload row and discards what it names, if its outcome is not
+// a committed blob.
+func (r *Registry) end(ctx context.Context, id string) error {
+	var row *Upload
+	err := r.ledger.Update(ctx, System, func(v View) (*Change, error) {
+		up, err := v.Upload(id)
+		if err != nil || up == nil {
+			return nil, err
+		}
+		if up.State == UploadOpen {
+			up.State = UploadCancelled
+			up.Generation++
+		}
+		row = up
+		return &Change{Puts: []Upload{*up}}, nil
+	})
+	if err != nil || row == nil {
+		return err
+	}
+	return r.discard(ctx, *row, true)
+}
+
+// discard removes what an ended session left in the stores and then forgets it
+// did: the row is kept without bytes, or dropped. A row that is not open can no
+// longer become a blob, so nothing that discard removes can be named later.
+func (r *Registry) discard(ctx context.Context, row Upload, drop bool) error {
+	if row.Staged.Store != "" {
+		if err := r.bytes.Discard(ctx, row.Staged); err != nil {
+			return fmt.Errorf("discard staged bytes: %w", err)
+		}
+	}
+	row.Staged = fact.Staged{}
+	return r.ledger.Update(ctx, System, func(View) (*Change, error) {
+		if drop {
+			return &Change{Drops: []string{row.ID}}, nil
+		}
+		return &Change{Puts: []Upload{row}}, nil
+	})
+}
+
+// purgeBatch is how many upload rows are read at a time.
+const purgeBatch = 100
+
+// PurgeUploads removes the sessions that have expired and the staged bytes that
+// no session names, and returns how many it removed.
+func (r *Registry) PurgeUploads(ctx context.Context) (int, error) {
+	removed, err := r.purgeExpired(ctx)
+	if err != nil {
+		return removed, err
+	}
+	staged, err := r.bytes.Staged(ctx)
+	if err != nil {
+		return removed, fmt.Errorf("list staged bytes: %w", err)
+	}
+	for _, s := range staged {
+		var known *Upload
+		err := r.ledger.Read(ctx, func(v View) (err error) {
+			known, err = v.Upload(s.ID)
+			return err
+		})
+		// A row is written before its bytes are, so bytes without a row
+		// have lost it and nobody can come back for them.
+		if err != nil || known != nil {
+			continue
+		}
+		if err := r.bytes.Discard(ctx, s); err != nil {
+			return removed, fmt.Errorf("discard staged bytes: %w", err)
+		}
+		removed++
+	}
+	return removed, nil
+}
+
+func (r *Registry) purgeExpired(ctx context.Context) (removed int, err error) {
+	for {
+		var expired []Upload
+		err := r.ledger.Read(ctx, func(v View) (err error) {
+			expired, err = v.UploadsExpired(v.Now(), purgeBatch)
+			return err
+		})
+		if err != nil || len(expired) == 0 {
+			return removed, err
+		}
+		for _, up := range expired {
+			if err := r.purge(ctx, up.ID); err != nil {
+				return removed, err
+			}
+			removed++
+		}
+	}
+}
+
+// purge ends one expired session, unless a request is working on it: that one
+// is stopped first.
+func (r *Registry) purge(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	leave, err := r.active.enter(ctx, id, func() {})
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return r.end(ctx, id)
+}
