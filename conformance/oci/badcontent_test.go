@@ -77,8 +77,7 @@ func badReferences() []bad {
 		return putBody(name, indexType, `{"schemaVersion":2,"mediaType":"`+indexType+`","manifests":[`+child+`]}`, code)
 	}
 	return []bad{
-		{"a manifest references a layer that is absent", "PUT", "/v2/good/repo/manifests/new", header{"Content-Type": imageType},
-			`{"schemaVersion":2,"mediaType":"` + imageType + `",{config},"layers":[` + descriptor(harness.ImageLayer, "{absent}", 6) + `]}`, 404, "MANIFEST_BLOB_UNKNOWN"},
+		image("a manifest references a layer that is absent", descriptor(harness.ImageLayer, "{absent}", 6), "MANIFEST_BLOB_UNKNOWN"),
 		image("a manifest references a layer that was deleted", descriptor(harness.ImageLayer, "{gone}", 300), "MANIFEST_BLOB_UNKNOWN"),
 		image("a manifest references a layer of another repository", descriptor(harness.ImageLayer, "{foreign}", 1024), "MANIFEST_BLOB_UNKNOWN"),
 		image("a manifest lies about the size of a layer", descriptor(harness.ImageLayer, "{loose}", 299), "SIZE_INVALID"),
@@ -88,7 +87,7 @@ func badReferences() []bad {
 			`{"schemaVersion":2,"mediaType":"`+imageType+`","config":`+descriptor(harness.ImageConfig, "{blob}", 1)+`,"layers":[]}`, "SIZE_INVALID"),
 		index("an index references a manifest that is absent", descriptor(imageType, "{absent}", 6), "MANIFEST_BLOB_UNKNOWN"),
 		index("an index lies about the size of a manifest", descriptor(imageType, "{manifest}", 1), "SIZE_INVALID"),
-		index("an index lies about the media type of a manifest", strings.Replace("{child}", imageType, indexType, 1), "MANIFEST_INVALID"),
+		index("an index lies about the media type of a manifest", "{misnamed-child}", "MANIFEST_INVALID"),
 	}
 }
 

@@ -73,6 +73,8 @@ func newFixture(t *testing.T, s *harness.Server) *fixture {
 			harness.ImageLayer, harness.SHA256(image.Layers[0]), len(image.Layers[0])),
 		"{child}", fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`,
 			harness.ImageManifest, image.Digest, len(image.Manifest)),
+		"{misnamed-child}", fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`,
+			harness.ImageIndex, image.Digest, len(image.Manifest)),
 	)
 	return f
 }

@@ -148,7 +148,7 @@ func badRoutes() []bad {
 		{"the version before is spoken", "GET", "/v1/", nil, "", 404, "UNSUPPORTED"},
 		{"a path leads out of the API", "GET", "/v2/../etc/passwd", nil, "", 404, "UNSUPPORTED"},
 		{"an encoded path leads out of the API", "GET", "/v2/..%2f..%2fetc%2fpasswd", nil, "", 404, "UNSUPPORTED"},
-		{"a manifest is read without a reference", "GET", "/v2/good/repo/manifests/", nil, "", 404, "UNSUPPORTED"},
-		{"a blob is read without a digest", "GET", "/v2/good/repo/blobs/", nil, "", 404, "UNSUPPORTED"},
+		{"a manifest is read without a reference", "GET", "/v2/good/repo/manifests/", nil, "", 400, "TAG_INVALID"},
+		{"a blob is read without a digest", "GET", "/v2/good/repo/blobs/", nil, "", 400, "DIGEST_INVALID"},
 	}
 }
