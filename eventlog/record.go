@@ -30,10 +30,7 @@ func Origin(log string) Head {
 
 // hash returns the BLAKE3 of data.
 func hash(data []byte) Hash {
-	var h Hash
-	// A digest that identity made is always 64 hex digits here.
-	_, _ = hex.Decode(h[:], []byte(identity.FromBytes(identity.BLAKE3, data).Hex()))
-	return h
+	return Hash(identity.FromBytes(identity.BLAKE3, data).Bytes())
 }
 
 // record is the map that Event.Record encodes. Its names are the format: see

@@ -1,0 +1,319 @@
+package metastore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"artifactstore/eventlog"
+	"artifactstore/internal/canon"
+	"artifactstore/internal/metastore/database"
+	"artifactstore/registry"
+	"artifactstore/registry/fact"
+)
+
+// The limits of a batch: it takes no further change once one is reached.
+const (
+	maxChanges = 256
+	maxBytes   = 8 << 20
+	maxRows    = 20_000 // also of a single change
+	maxCollect = 50 * time.Millisecond
+)
+
+// Update implements registry.Ledger. A panic of decide is an error of this
+// call alone. Errors that wrap fact.ErrFull or fact.ErrBroken mean that
+// nothing was changed; registry.ErrUnknown, that it may have been.
+func (s *Store) Update(ctx context.Context, caller registry.Caller, decide func(registry.View) (*registry.Change, error)) error {
+	if s.queue == nil {
+		return ErrReadOnly
+	}
+	if err := s.Healthy(); err != nil {
+		return err
+	}
+	return s.queue.do(ctx, func(v *view) (*change, error) {
+		c, err := decide(v)
+		if c == nil || err != nil {
+			return nil, err
+		}
+		return &change{Change: *c, caller: caller}, nil
+	})
+}
+
+// run commits one statement on working state.
+func (s *Store) run(ctx context.Context, st statement, flush bool) error {
+	if s.queue == nil {
+		return ErrReadOnly
+	}
+	if err := s.Healthy(); err != nil {
+		return err
+	}
+	return s.queue.do(ctx, func(*view) (*change, error) {
+		return &change{Change: registry.Change{Durable: flush}, statements: []statement{st}}, nil
+	})
+}
+
+// commitAll is the committer: it serves the queue until that is closed.
+func (s *Store) commitAll() {
+	for {
+		j := s.queue.next(true)
+		if j == nil {
+			return
+		}
+		s.writing.Lock()
+		s.commit(j, func() *job { return s.queue.next(false) })
+		if s.failed() == nil {
+			// An error that matters stops the store; the others will
+			// come again, where a caller is told.
+			_ = s.note(s.db.Writer().Tidy())
+		}
+		s.writing.Unlock()
+	}
+}
+
+// commit runs a batch that begins with a job, and takes more of them while
+// there are any. If the batch fails in the database every job is run again by
+// itself, so that one that cannot succeed spoils none of the others.
+func (s *Store) commit(first *job, more func() *job) {
+	b := &batch{store: s, jobs: []*job{first}, flush: s.lastFlush}
+	err := b.run(more)
+	if errors.Is(err, errMustFlush) {
+		again := &batch{store: s, jobs: b.jobs, flush: true, settled: true}
+		err = again.run(more)
+		b = again
+	}
+	s.lastFlush = b.flush
+	if err == nil {
+		b.answer(nil)
+		return
+	}
+	if len(b.jobs) > 1 && s.failed() == nil {
+		for _, j := range b.jobs {
+			s.commit(j, func() *job { return nil })
+		}
+		return
+	}
+	b.answer(err)
+}
+
+// errMustFlush: a batch was begun without flush, and a change needs it.
+var errMustFlush = errors.New("the batch must be flushed")
+
+// batch is one transaction of the committer.
+type batch struct {
+	store   *Store
+	jobs    []*job
+	flush   bool
+	settled bool // flush cannot be changed any more: something was written
+	began   time.Time
+	head    eventlog.Head
+	rows    int
+	bytes   int
+}
+
+// run decides, writes and commits. Its error is that of the whole batch.
+func (b *batch) run(more func() *job) error {
+	s, w := b.store, b.store.db.Writer()
+	if err := s.failed(); err != nil {
+		return err
+	}
+	b.began = time.Now()
+	err := w.Begin(b.flush)
+	if err == nil {
+		err = b.fill(more)
+	}
+	if err != nil || b.rows == 0 {
+		// Here a crash leaves nothing behind: no frame of the
+		// transaction is marked as committed.
+		return s.note(errors.Join(err, w.Rollback()))
+	}
+	if err := writeHead(w, b.head); err != nil {
+		return s.note(errors.Join(err, w.Rollback()))
+	}
+	// A crash before the flush in Commit leaves all of the batch or nothing,
+	// and nobody was told; after it, all of the batch.
+	if err := w.Commit(); err != nil {
+		if errors.Is(err, database.ErrBroken) {
+			err = fmt.Errorf("%w: %w", registry.ErrUnknown, err)
+		}
+		return s.note(err)
+	}
+	s.signal.Announce(b.head.Sequence)
+	return nil
+}
+
+// fill runs the jobs of the batch, and then more until a limit is reached.
+func (b *batch) fill(more func() *job) error {
+	var err error
+	if b.head, err = readHead(b.store.db.Writer()); err != nil {
+		return err
+	}
+	for _, j := range b.jobs {
+		if err := b.add(j); err != nil {
+			return err
+		}
+	}
+	for len(b.jobs) < maxChanges && b.bytes < maxBytes && b.rows < maxRows && time.Since(b.began) < maxCollect {
+		j := more()
+		if j == nil {
+			return nil
+		}
+		b.jobs = append(b.jobs, j)
+		if err := b.add(j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add runs one job within the batch. A refusal is the job's alone; the error
+// that add returns is the batch's.
+func (b *batch) add(j *job) error {
+	now := b.store.clock()
+	if last := time.UnixMicro(b.head.Time).UTC(); now.Before(last) {
+		now = last
+	}
+	var c *change
+	c, j.err = b.decide(j, now)
+	j.changes = j.err == nil && c != nil && !c.empty()
+	if !j.changes {
+		return nil
+	}
+	if err := b.choose(c.flush()); err != nil {
+		return err
+	}
+	return b.write(c, now.UnixMicro())
+}
+
+// decide runs the decision of a job, which fails alone if it panics.
+func (b *batch) decide(j *job, now time.Time) (c *change, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			b.store.log.Error("a decision panicked", "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+			c, err = nil, fmt.Errorf("decision panicked: %v", cause)
+		}
+	}()
+	return j.decide(&view{conn: b.store.db.Writer(), now: now, secret: b.store.secret})
+}
+
+// choose makes sure that the transaction has the durability that a change
+// needs. Before anything is written it is begun anew if it is of the other kind.
+func (b *batch) choose(flush bool) error {
+	switch {
+	case b.settled && (b.flush || !flush):
+		return nil
+	case b.settled:
+		return errMustFlush
+	}
+	b.settled = true
+	if b.flush == flush {
+		return nil
+	}
+	b.flush = flush
+	w := b.store.db.Writer()
+	if err := w.Rollback(); err != nil {
+		return err
+	}
+	return w.Begin(flush)
+}
+
+// write writes the rows of a change.
+func (b *batch) write(c *change, now int64) error {
+	w := b.store.db.Writer()
+	before := b.rows
+	for i := range c.Entries {
+		if err := b.writeEntry(w, c, &c.Entries[i], now); err != nil {
+			return err
+		}
+		if b.rows-before > maxRows {
+			return ErrTooLarge
+		}
+	}
+	for i := range c.Puts {
+		size, err := putUpload(w, &c.Puts[i])
+		if err != nil {
+			return err
+		}
+		b.bytes += size
+	}
+	for _, id := range c.Drops {
+		if err := dropUpload(w, id); err != nil {
+			return err
+		}
+	}
+	for _, st := range c.statements {
+		if err := w.Exec(st.sql, st.args...); err != nil {
+			return err
+		}
+	}
+	b.rows += len(c.Puts) + len(c.Drops) + len(c.statements)
+	return nil
+}
+
+// writeEntry writes an event, its content row, and what the views make of it.
+func (b *batch) writeEntry(w database.Conn, c *change, entry *registry.Entry, now int64) error {
+	e, err := newEvent(entry, c.caller, now)
+	if err != nil {
+		return err
+	}
+	if b.head, err = b.head.Seal(e); err != nil {
+		return err
+	}
+	if err := writeEvent(w, e); err != nil {
+		return err
+	}
+	b.rows++
+	b.bytes += len(e.Payload) + len(e.Private) + len(entry.Content)
+	if entry.Content != nil {
+		if err := w.Exec("INSERT INTO objects (sequence, bytes) VALUES ($1, $2)", int64(e.Sequence), entry.Content); err != nil {
+			return err
+		}
+		b.rows++
+	}
+	f, err := decode(e)
+	if err != nil {
+		return err
+	}
+	rows, err := apply(w, e, f)
+	b.rows += rows
+	return err
+}
+
+// newEvent makes an event of an entry, as far as that does not depend on the
+// log before it.
+func newEvent(entry *registry.Entry, caller registry.Caller, now int64) (*eventlog.Event, error) {
+	var random [32]byte
+	_, _ = rand.Read(random[:]) // never fails
+	payload, err := canon.Marshal(entry.Fact)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", entry.Fact.Kind(), err)
+	}
+	private, err := canon.Marshal(eventlog.Private{Salt: random[16:], Reason: entry.Reason})
+	if err != nil {
+		return nil, fmt.Errorf("encode private part of %s: %w", entry.Fact.Kind(), err)
+	}
+	return &eventlog.Event{
+		ID: hex.EncodeToString(random[:16]), Time: now,
+		Kind: eventlog.Kind(entry.Fact.Kind()), Subject: entry.Fact.Subject(),
+		Actor: caller.Actor, Request: caller.Request,
+		Payload: payload, Private: private,
+	}, nil
+}
+
+// answer tells every job of the batch its outcome.
+func (b *batch) answer(err error) {
+	for _, j := range b.jobs {
+		switch {
+		case err == nil:
+		case errors.Is(err, registry.ErrUnknown) && !j.changes:
+			// It changes nothing, but may have seen what does not last.
+			j.err = fmt.Errorf("%w: the batch was not committed", fact.ErrBroken)
+		default:
+			j.err = err
+		}
+		close(j.done)
+	}
+}

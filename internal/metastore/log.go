@@ -1,0 +1,147 @@
+package metastore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"artifactstore/eventlog"
+	"artifactstore/internal/metastore/database"
+	"artifactstore/registry/identity"
+)
+
+// format is the version of the records that this program writes.
+const format = 1
+
+// pollInterval is how often a process that only reads looks for new events.
+const pollInterval = 250 * time.Millisecond
+
+const eventColumns = `sequence, id, time, kind, subject, actor, request,
+	payload, payload_digest, private, private_digest, chain`
+
+func readHead(c database.Conn) (eventlog.Head, error) {
+	var h eventlog.Head
+	found, err := one(c, func(r database.Rows) error {
+		if r.Int(4) > format {
+			return ErrNewer
+		}
+		chain := r.Bytes(3)
+		if len(chain) != len(h.Chain) {
+			return &eventlog.Fault{Sequence: eventlog.Sequence(r.Int(1)), Problem: "the head's running hash is malformed"}
+		}
+		h = eventlog.Head{Log: r.Text(0), Sequence: eventlog.Sequence(r.Int(1)), Time: r.Int(2), Chain: eventlog.Hash(chain)}
+		return nil
+	}, "SELECT log, sequence, time, chain, format FROM head")
+	if err == nil && !found {
+		err = &eventlog.Fault{Problem: "the head is missing"}
+	}
+	return h, err
+}
+
+func writeHead(c database.Conn, h eventlog.Head) error {
+	return c.Exec("UPDATE head SET sequence = $1, time = $2, chain = $3", int64(h.Sequence), h.Time, h.Chain[:])
+}
+
+func writeEvent(c database.Conn, e *eventlog.Event) error {
+	return c.Exec("INSERT INTO events ("+eventColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+		int64(e.Sequence), e.ID, e.Time, string(e.Kind), e.Subject, e.Actor, e.Request,
+		e.Payload, e.PayloadDigest.String(), e.Private, e.PrivateDigest.String(), e.Chain[:])
+}
+
+func scanEvent(r database.Rows) (eventlog.Event, error) {
+	e := eventlog.Event{
+		Sequence: eventlog.Sequence(r.Int(0)), ID: r.Text(1), Time: r.Int(2), Kind: eventlog.Kind(r.Text(3)),
+		Subject: r.Text(4), Actor: r.Text(5), Request: r.Text(6), Payload: r.Bytes(7), Private: r.Bytes(9),
+	}
+	fault := func(what string) error {
+		return &eventlog.Fault{Sequence: e.Sequence, Problem: what + " is malformed"}
+	}
+	var err error
+	if e.PayloadDigest, err = identity.Parse(r.Text(8)); err != nil {
+		return e, fault("its payload digest")
+	}
+	if e.PrivateDigest, err = identity.Parse(r.Text(10)); err != nil {
+		return e, fault("its private digest")
+	}
+	chain := r.Bytes(11)
+	if len(chain) != len(e.Chain) {
+		return e, fault("its running hash")
+	}
+	e.Chain = eventlog.Hash(chain)
+	return e, nil
+}
+
+// readEvents returns a page of the log. When a row is malformed it returns
+// the events before it, and the fault only if there are none.
+func readEvents(c database.Conn, after eventlog.Sequence, limit int) ([]eventlog.Event, error) {
+	var page []eventlog.Event
+	size := 0
+	full := errors.New("page is full")
+	err := each(c, func(r database.Rows) error {
+		e, err := scanEvent(r)
+		if err != nil {
+			return err
+		}
+		page = append(page, e)
+		if size += len(e.Payload) + len(e.Private); size >= eventlog.PageBytes {
+			return full
+		}
+		return nil
+	}, "SELECT "+eventColumns+" FROM events WHERE sequence > $1 ORDER BY sequence LIMIT $2", int64(after), int64(limit))
+	var fault *eventlog.Fault
+	if errors.Is(err, full) || errors.As(err, &fault) && len(page) > 0 {
+		err = nil
+	}
+	return page, err
+}
+
+// Events returns the log of the store.
+func (s *Store) Events() eventlog.Reader { return events{s} }
+
+// events implements eventlog.Reader.
+type events struct{ store *Store }
+
+func (l events) Head(ctx context.Context) (eventlog.Head, error) {
+	var head eventlog.Head
+	err := l.read(ctx, func(c database.Conn) (err error) { head, err = readHead(c); return err })
+	return head, err
+}
+
+func (l events) Read(ctx context.Context, after eventlog.Sequence, limit int) ([]eventlog.Event, error) {
+	var page []eventlog.Event
+	err := l.read(ctx, func(c database.Conn) (err error) { page, err = readEvents(c, after, limit); return err })
+	return page, err
+}
+
+// read does not mind views that are incomplete.
+func (l events) read(ctx context.Context, query func(database.Conn) error) error {
+	if err := l.store.usable(); errors.Is(err, ErrOutdated) {
+		return err
+	}
+	if err := l.store.db.Read(ctx, query); err != nil {
+		return fmt.Errorf("read the log: %w", err)
+	}
+	return nil
+}
+
+// Wait is woken by the committer. A store that was opened for reading has
+// none in its process and looks again and again.
+func (l events) Wait(ctx context.Context, after eventlog.Sequence) error {
+	if l.store.queue != nil {
+		return l.store.signal.Wait(ctx, after)
+	}
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for {
+		head, err := l.Head(ctx)
+		if err != nil || head.Sequence > after {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package metastore
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"artifactstore/registry"
+)
+
+// job is a change that waits for the committer.
+type job struct {
+	decide func(*view) (*change, error)
+	taken  atomic.Bool   // by the committer, or by the caller who gave up
+	done   chan struct{} // closed when err is final
+
+	// The committer's until done is closed.
+	err     error
+	changes bool // its change is part of the batch
+}
+
+// change is what a decision comes to.
+type change struct {
+	registry.Change
+	caller     registry.Caller
+	statements []statement // on working state
+}
+
+// statement is one SQL statement with its arguments.
+type statement struct {
+	sql  string
+	args []any
+}
+
+// flush tells whether the change must have reached the disk.
+func (c *change) flush() bool { return c.Durable || len(c.Entries) > 0 }
+
+// empty tells whether there is nothing to commit.
+func (c *change) empty() bool {
+	return len(c.Entries)+len(c.Puts)+len(c.Drops)+len(c.statements) == 0
+}
+
+// queue holds the jobs that wait, in order. Its length is bounded by the
+// number of callers: each waits for its job.
+type queue struct {
+	mu     sync.Mutex
+	more   *sync.Cond // there is a job, or the queue was closed
+	jobs   []*job
+	closed bool
+}
+
+func newQueue() *queue {
+	q := &queue{}
+	q.more = sync.NewCond(&q.mu)
+	return q
+}
+
+func (q *queue) add(j *job) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return ErrClosed
+	}
+	q.jobs = append(q.jobs, j)
+	q.more.Signal()
+	return nil
+}
+
+// close makes add fail, and tells whether it had not been called before.
+func (q *queue) close() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	first := !q.closed
+	q.closed = true
+	q.more.Signal()
+	return first
+}
+
+// next returns the next job that its caller did not give up. With wait it
+// blocks until there is one, and returns nil when the queue is closed and
+// empty; without, nil means that there is none now.
+func (q *queue) next(wait bool) *job {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		for len(q.jobs) > 0 {
+			j := q.jobs[0]
+			q.jobs[0] = nil
+			q.jobs = q.jobs[1:]
+			if j.taken.CompareAndSwap(false, true) {
+				return j
+			}
+		}
+		if !wait || q.closed {
+			return nil
+		}
+		q.more.Wait()
+	}
+}
+
+// do queues a decision and waits for its outcome. ctx can give up only before
+// the committer has taken it.
+func (q *queue) do(ctx context.Context, decide func(*view) (*change, error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	j := &job{decide: decide, done: make(chan struct{})}
+	if err := q.add(j); err != nil {
+		return err
+	}
+	select {
+	case <-j.done:
+		return j.err
+	case <-ctx.Done():
+		if j.taken.CompareAndSwap(false, true) {
+			return ctx.Err()
+		}
+		<-j.done
+		return j.err
+	}
+}

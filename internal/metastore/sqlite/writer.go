@@ -1,0 +1,127 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"artifactstore/internal/metastore/database"
+)
+
+// writer implements database.Writer.
+type writer struct {
+	*conn
+	scratch bool
+	flush   bool // synchronous is FULL
+	wal     int  // pages in the WAL after the last commit
+}
+
+func (db *DB) openWriter(ctx context.Context) (*writer, error) {
+	pragmas := []string{
+		// Both must come before the first table.
+		"page_size=4096", "auto_vacuum=INCREMENTAL",
+		"journal_mode=WAL", "synchronous=FULL",
+		// What is deleted is overwritten.
+		"secure_delete=ON",
+		"journal_size_limit=67108864", "foreign_keys=OFF", "temp_store=MEMORY",
+		"cache_size=-8000",
+		// Tidy does it, after those who wait for a commit were answered.
+		"wal_autocheckpoint=0",
+	}
+	if db.options.Scratch {
+		pragmas = []string{"page_size=4096", "journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE",
+			"temp_store=MEMORY", "cache_size=-65536"}
+	}
+	c, err := db.open(ctx, sqlite3.OPEN_READWRITE|sqlite3.OPEN_CREATE, pragmas...)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{conn: c, scratch: db.options.Scratch, flush: true}
+	if !w.scratch {
+		if err := w.checkMode(); err != nil {
+			return nil, errors.Join(err, c.close())
+		}
+		c.db.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
+			w.wal = pages
+			return nil
+		})
+	}
+	return w, nil
+}
+
+// checkMode makes sure that the file is in WAL mode: a file system without
+// shared memory silently stays in another one.
+func (w *writer) checkMode() error {
+	rows := w.Query("PRAGMA journal_mode")
+	mode := ""
+	if rows.Next() {
+		mode = rows.Text(0)
+	}
+	if err := rows.Close(); err != nil {
+		return err
+	}
+	if mode != "wal" {
+		return fmt.Errorf("journal mode is %q, not WAL: the file system does not support it", mode)
+	}
+	return nil
+}
+
+// Begin implements database.Writer.
+func (w *writer) Begin(flush bool) error {
+	if flush != w.flush && !w.scratch {
+		mode := "PRAGMA synchronous=NORMAL"
+		if flush {
+			mode = "PRAGMA synchronous=FULL"
+		}
+		if err := w.Script(mode); err != nil {
+			return err
+		}
+		w.flush = flush
+	}
+	return w.Exec("BEGIN IMMEDIATE")
+}
+
+// Commit implements database.Writer.
+func (w *writer) Commit() error {
+	err := w.Exec("COMMIT")
+	if err == nil {
+		return nil
+	}
+	rollback := w.Rollback()
+	if errors.Is(err, database.ErrFull) && rollback == nil {
+		return err // the frame that commits was not written
+	}
+	return fmt.Errorf("%w: commit: %w", database.ErrBroken, errors.Join(err, rollback))
+}
+
+// Rollback implements database.Writer.
+func (w *writer) Rollback() error {
+	if w.db.GetAutocommit() {
+		return nil // SQLite rolled back by itself
+	}
+	return w.Exec("ROLLBACK")
+}
+
+// Tidy implements database.Writer: when the WAL has grown it moves it into the
+// database, as far as no reader still needs it, and gives pages that are no
+// longer used back to the file system.
+func (w *writer) Tidy() error {
+	if w.scratch || w.wal < tidyPages {
+		return nil
+	}
+	if _, _, err := w.db.WALCheckpoint("", sqlite3.CHECKPOINT_PASSIVE); err != nil {
+		if errors.Is(err, sqlite3.BUSY) {
+			return nil // the next Tidy goes on
+		}
+		return classify(err)
+	}
+	w.wal = 0
+	rows := w.Query("PRAGMA freelist_count")
+	free := rows.Next() && rows.Int(0) > sparePages
+	if err := rows.Close(); err != nil || !free {
+		return err
+	}
+	return w.Script(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", sparePages/8))
+}

@@ -1,0 +1,94 @@
+package metastore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"artifactstore/eventlog"
+	"artifactstore/internal/metastore/database"
+	"artifactstore/registry/fact"
+)
+
+// The flags of the table state.
+const (
+	flagClean   = "clean"   // 1 while no process has the store open
+	flagRebuild = "rebuild" // last sequence that an unfinished rebuild has replayed
+)
+
+func readFlags(c database.Conn) (map[string]int64, error) {
+	flags := map[string]int64{}
+	err := each(c, func(r database.Rows) error {
+		flags[r.Text(0)] = r.Int(1)
+		return nil
+	}, "SELECT name, value FROM state")
+	return flags, err
+}
+
+func setFlag(c database.Conn, name string, value int64) error {
+	return c.Exec("INSERT INTO state (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+		name, value)
+}
+
+func clearFlag(c database.Conn, name string) error {
+	return c.Exec("DELETE FROM state WHERE name = $1", name)
+}
+
+// rootSecret is the name of the row from which all secrets are derived.
+const rootSecret = "root"
+
+func readSecret(c database.Conn) ([]byte, error) {
+	var secret []byte
+	found, err := one(c, func(r database.Rows) error { secret = r.Bytes(0); return nil },
+		"SELECT value FROM secrets WHERE name = $1", rootSecret)
+	if err == nil && !found {
+		err = errors.New("the root secret is missing")
+	}
+	return secret, err
+}
+
+// Object returns the bytes of the content row of an event. If there is none
+// the error wraps fact.ErrGone.
+func (s *Store) Object(ctx context.Context, sequence eventlog.Sequence) ([]byte, error) {
+	var data []byte
+	err := s.db.Read(ctx, func(c database.Conn) error {
+		found, err := one(c, func(r database.Rows) error { data = r.Bytes(0); return nil },
+			"SELECT bytes FROM objects WHERE sequence = $1", int64(sequence))
+		if err == nil && !found {
+			err = fact.ErrGone
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("content row %d: %w", sequence, err)
+	}
+	if data == nil {
+		data = []byte{}
+	}
+	return data, nil
+}
+
+// DeleteObject removes the content row of an event, if it is there. The
+// deletion has reached the disk when it returns.
+func (s *Store) DeleteObject(ctx context.Context, sequence eventlog.Sequence) error {
+	return s.run(ctx, statement{"DELETE FROM objects WHERE sequence = $1", []any{int64(sequence)}}, true)
+}
+
+// Cursor implements eventlog.Cursors.
+func (s *Store) Cursor(ctx context.Context, name string) (eventlog.Sequence, error) {
+	var done eventlog.Sequence
+	err := s.db.Read(ctx, func(c database.Conn) error {
+		_, err := one(c, func(r database.Rows) error { done = eventlog.Sequence(r.Int(0)); return nil },
+			"SELECT done FROM cursors WHERE name = $1", name)
+		return err
+	})
+	return done, err
+}
+
+// SetCursor implements eventlog.Cursors.
+func (s *Store) SetCursor(ctx context.Context, name string, done eventlog.Sequence) error {
+	return s.run(ctx, statement{
+		"INSERT INTO cursors (name, done) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET done = excluded.done",
+		[]any{name, int64(done)},
+	}, false)
+}

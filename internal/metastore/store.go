@@ -1,0 +1,264 @@
+// Package metastore keeps the event log, the views that follow from it, small
+// content and working state in one SQL database. It implements the registry's
+// Ledger and the log's Reader.
+//
+// All changes go through one committer: it runs the waiting decisions in
+// order, writes their events and the rows that the events imply, and commits
+// many of them at once. The views are a function of the log: Rebuild makes
+// them anew, and Check proves that they are what the log says.
+package metastore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"artifactstore/eventlog"
+	"artifactstore/internal/metastore/database"
+	"artifactstore/internal/metastore/sqlite"
+	"artifactstore/registry"
+	"artifactstore/registry/fact"
+)
+
+// Options configure a Store. The zero value reads and writes by the system's clock.
+type Options struct {
+	// ReadOnly opens the store beside the process that owns it. Nothing is
+	// written; Update and everything else that writes fails.
+	ReadOnly bool
+	// Now is the clock; time.Now if it is nil.
+	Now func() time.Time
+	// Log receives what no caller is told; slog.Default() if it is nil.
+	Log *slog.Logger
+	// VFS is for tests that inject faults: see sqlite.Options.
+	VFS string
+}
+
+// Errors that tell in which state the store is.
+var (
+	// ErrOutdated: migrations have to run before the store can be used.
+	ErrOutdated = errors.New("the store is of an older version and must be migrated")
+	// ErrNewer: a newer version of the program has written the store.
+	ErrNewer = errors.New("the store is of a newer version than this program")
+	// ErrRebuild: the views are incomplete until Rebuild has finished.
+	ErrRebuild = errors.New("the views are incomplete and must be rebuilt")
+	// ErrClosed: the store was closed.
+	ErrClosed = errors.New("the store is closed")
+	// ErrReadOnly: the store was opened for reading.
+	ErrReadOnly = errors.New("the store was opened for reading")
+	// ErrTooLarge: a change has more rows than one transaction may have.
+	ErrTooLarge = errors.New("the change is too large for one transaction")
+)
+
+// Store is an open metastore. It is safe for concurrent use.
+type Store struct {
+	db     database.DB
+	log    *slog.Logger
+	now    func() time.Time
+	signal eventlog.Signal
+	queue  *queue // nil if ReadOnly
+	done   chan struct{}
+
+	// writing is held by whoever uses the writer.
+	writing sync.Mutex
+	// secret is the root of View.Secret.
+	secret  []byte
+	unclean bool
+	// lastFlush is whether the last batch was flushed: the guess for the next.
+	lastFlush bool
+
+	// blocked is why the store cannot be used: ErrOutdated, ErrRebuild, or nil.
+	blocked atomic.Pointer[error]
+	// broken is the first failure after which nothing is written any more.
+	broken atomic.Pointer[error]
+}
+
+var _ registry.Ledger = (*Store)(nil)
+
+// Open opens the store at path, and creates it unless it is opened for
+// reading; a new one must be migrated first. The caller has made sure that no
+// other process has it open to write. A store that was written by a newer
+// version is refused with ErrNewer.
+//
+// Open starts the goroutine of the committer; Close ends it.
+func Open(ctx context.Context, path string, o Options) (*Store, error) {
+	db, err := sqlite.Open(ctx, path, sqlite.Options{ReadOnly: o.ReadOnly, VFS: o.VFS})
+	if err != nil {
+		return nil, err
+	}
+	s := newStore(db, o)
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func newStore(db database.DB, o Options) *Store {
+	s := &Store{db: db, log: o.Log, now: o.Now, done: make(chan struct{})}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if o.ReadOnly {
+		close(s.done)
+		return s
+	}
+	s.queue = newQueue()
+	go func() {
+		defer close(s.done)
+		s.commitAll()
+	}()
+	return s
+}
+
+// start looks at what was opened, and takes it into use if it can be.
+func (s *Store) start(ctx context.Context) error {
+	pending, err := s.pending(ctx)
+	switch {
+	case err != nil:
+		return err
+	case len(pending) > 0:
+		s.block(ErrOutdated)
+		return nil
+	}
+	return s.use(ctx)
+}
+
+// use takes a migrated store into use.
+func (s *Store) use(ctx context.Context) error {
+	var head eventlog.Head
+	var flags map[string]int64
+	err := s.db.Read(ctx, func(c database.Conn) (err error) {
+		if head, err = readHead(c); err != nil {
+			return err
+		}
+		if s.secret, err = readSecret(c); err != nil {
+			return err
+		}
+		flags, err = readFlags(c)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read the state of the store: %w", err)
+	}
+	s.signal.Announce(head.Sequence)
+	s.block(nil)
+	if _, incomplete := flags[flagRebuild]; incomplete {
+		s.block(ErrRebuild)
+	}
+	if s.queue == nil {
+		return nil
+	}
+	clean, known := flags[flagClean]
+	s.unclean = known && clean == 0
+	return s.write(func(w database.Writer) error { return setFlag(w, flagClean, 0) })
+}
+
+// write runs one transaction of upkeep on the writer, and flushes it.
+func (s *Store) write(change func(database.Writer) error) error {
+	if s.queue == nil {
+		return ErrReadOnly
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.transact(true, change)
+}
+
+// transact runs one transaction on the writer, which the caller holds.
+func (s *Store) transact(flush bool, change func(database.Writer) error) error {
+	if err := s.failed(); err != nil {
+		return err
+	}
+	w := s.db.Writer()
+	if err := w.Begin(flush); err != nil {
+		return s.note(err)
+	}
+	if err := change(w); err != nil {
+		return s.note(errors.Join(err, w.Rollback()))
+	}
+	return s.note(w.Commit())
+}
+
+// note remembers a failure after which nothing may be written any more, and
+// returns err in the registry's words.
+func (s *Store) note(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, database.ErrFull):
+		return fmt.Errorf("%w: %w", fact.ErrFull, err)
+	case errors.Is(err, database.ErrBroken), errors.Is(err, database.ErrCorrupt):
+		if s.broken.CompareAndSwap(nil, &err) {
+			s.log.Error("the store stops taking changes", "error", err)
+		}
+		return fmt.Errorf("%w: %w", fact.ErrBroken, err)
+	}
+	return err
+}
+
+// failed returns the error of a store that no longer takes changes.
+func (s *Store) failed() error {
+	if cause := s.broken.Load(); cause != nil {
+		return fmt.Errorf("%w: %w", fact.ErrBroken, *cause)
+	}
+	return nil
+}
+
+func (s *Store) block(reason error) { s.blocked.Store(&reason) }
+
+// usable returns why the views cannot be used, or nil.
+func (s *Store) usable() error {
+	if reason := s.blocked.Load(); reason != nil {
+		return *reason
+	}
+	return nil
+}
+
+// Healthy returns nil if the store takes changes, and otherwise why not:
+// ErrOutdated, ErrRebuild, or an error that wraps fact.ErrBroken when an
+// earlier write failed; only opening the store again helps then.
+func (s *Store) Healthy() error {
+	if err := s.failed(); err != nil {
+		return err
+	}
+	return s.usable()
+}
+
+// UncleanStart tells whether the process that had the store open to write
+// before did not close it.
+func (s *Store) UncleanStart() bool { return s.unclean }
+
+// Close commits what is waiting, refuses everything else with ErrClosed, and
+// closes the database once those who read are done.
+func (s *Store) Close() error {
+	if s.queue == nil {
+		return s.db.Close()
+	}
+	if !s.queue.close() {
+		return nil // it was closed before
+	}
+	<-s.done
+	var err error
+	if s.failed() == nil && s.usable() != ErrOutdated {
+		err = s.write(func(w database.Writer) error { return setFlag(w, flagClean, 1) })
+	}
+	return errors.Join(err, s.db.Close())
+}
+
+// Read implements registry.Ledger.
+func (s *Store) Read(ctx context.Context, query func(registry.View) error) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	return s.db.Read(ctx, func(c database.Conn) error {
+		return query(&view{conn: c, now: s.clock(), secret: s.secret})
+	})
+}
+
+// clock returns the time in the resolution of events.
+func (s *Store) clock() time.Time { return s.now().UTC().Truncate(time.Microsecond) }

@@ -1,0 +1,127 @@
+package metastore
+
+import (
+	"fmt"
+
+	"artifactstore/eventlog"
+	"artifactstore/internal/metastore/database"
+	"artifactstore/registry"
+	"artifactstore/registry/fact"
+	"artifactstore/registry/identity"
+)
+
+var manifests = newTable(table{
+	name: "manifests", sql: "manifests", key: 2,
+	columns: []string{"repository_id", "blob_id", "id", "native", "digest", "media_type",
+		"artifact_type", "subject", "size", "class", "expires", "created"},
+})
+
+func applyManifests(s state, e *eventlog.Event, f fact.Fact) ([]edit, error) {
+	switch f := f.(type) {
+	case *fact.ManifestPut:
+		r, b, err := s.both(f.Repository, f.Manifest)
+		return []edit{manifests.put(r, b, int64(e.Sequence), f.Native.String(), f.Digest.String(), f.MediaType,
+			f.ArtifactType, digestOrNull(f.SubjectDigest), f.Size, f.Class, f.Expires, e.Time)}, err
+	case *fact.ManifestDeleted:
+		r, b, err := s.both(f.Repository, f.Manifest)
+		return []edit{manifests.delete(r, b)}, err
+	}
+	return nil, nil
+}
+
+// manifestKey is what other views need of a manifest that an event replaces
+// or deletes.
+type manifestKey struct {
+	repository int64
+	id         int64  // 0: there is none
+	subject    string // "": none
+}
+
+// manifest returns the manifest that an event names, as it was before it.
+func (s state) manifest(repository string, d identity.Digest) (manifestKey, error) {
+	r, b, err := s.both(repository, d)
+	key := manifestKey{repository: r}
+	if err != nil {
+		return key, err
+	}
+	_, err = one(s.conn, func(r database.Rows) error {
+		key.id, key.subject = r.Int(0), r.Text(1)
+		return nil
+	}, "SELECT id, subject FROM manifests WHERE repository_id = $1 AND blob_id = $2", r, b)
+	return key, err
+}
+
+// manifestColumns are what scanManifest reads after blobColumns, of the table
+// manifests under the name m.
+const manifestColumns = "m.id, m.native, m.digest, m.media_type, m.artifact_type, m.subject, o.bytes"
+
+// scanManifest reads blobColumns and manifestColumns.
+func scanManifest(r database.Rows) (*registry.Manifest, []byte, error) {
+	row, err := scanBlob(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := &registry.Manifest{
+		Sequence: eventlog.Sequence(r.Int(9)), Blob: row.blob(),
+		MediaType: r.Text(12), ArtifactType: r.Text(13),
+	}
+	for column, d := range map[int]*identity.Digest{10: &m.Native, 11: &m.Digest, 14: &m.Subject} {
+		if *d, err = parseDigest(r.Text(column)); err != nil {
+			return nil, nil, fmt.Errorf("manifest %d: %w", m.Sequence, err)
+		}
+	}
+	return m, r.Bytes(15), nil
+}
+
+// Manifest implements registry.ManifestView.
+func (v *view) Manifest(repository string, d identity.Digest) (*registry.Manifest, []byte, error) {
+	column, err := digestColumn(d)
+	if err != nil {
+		return nil, nil, nil // no manifest has it
+	}
+	var m *registry.Manifest
+	var content []byte
+	_, err = one(v.conn, func(r database.Rows) (err error) { m, content, err = scanManifest(r); return err },
+		"SELECT "+blobColumns+", "+manifestColumns+`
+		FROM blobs b
+		JOIN repositories r ON r.name = $1
+		JOIN manifests m ON m.repository_id = r.id AND m.blob_id = b.id
+		LEFT JOIN objects o ON o.sequence = b.content
+		WHERE b.`+column+" = $2", repository, d.String())
+	return m, content, err
+}
+
+// TaggedManifest implements registry.ManifestView.
+func (v *view) TaggedManifest(repository, tag string) (*registry.Manifest, *registry.Tag, []byte, error) {
+	var m *registry.Manifest
+	var content []byte
+	t := &registry.Tag{Name: tag}
+	found, err := one(v.conn, func(r database.Rows) (err error) {
+		if m, content, err = scanManifest(r); err != nil {
+			return err
+		}
+		t.Manifest = m.Blob.Digests.Primary()
+		t.Digest, err = identity.Parse(r.Text(16))
+		return err
+	}, "SELECT "+blobColumns+", "+manifestColumns+`, t.digest
+		FROM repositories r
+		JOIN tags t ON t.repository_id = r.id AND t.name = $1
+		JOIN manifests m ON m.repository_id = r.id AND m.blob_id = t.blob_id
+		JOIN blobs b ON b.id = t.blob_id
+		LEFT JOIN objects o ON o.sequence = b.content
+		WHERE r.name = $2`, tag, repository)
+	if err != nil || !found {
+		return nil, nil, nil, err
+	}
+	return m, t, content, nil
+}
+
+// PreferredAlgorithm implements registry.UploadView.
+func (v *view) PreferredAlgorithm(repository string) (identity.Algorithm, error) {
+	var d identity.Digest
+	_, err := one(v.conn, func(r database.Rows) (err error) { d, err = identity.Parse(r.Text(0)); return err },
+		`SELECT m.digest FROM repositories r
+		JOIN manifests m ON m.repository_id = r.id
+		WHERE r.name = $1 ORDER BY m.id DESC LIMIT 1`, repository)
+	return d.Algorithm(), err
+}

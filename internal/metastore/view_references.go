@@ -1,0 +1,62 @@
+package metastore
+
+import (
+	"artifactstore/eventlog"
+	"artifactstore/internal/metastore/database"
+	"artifactstore/registry/fact"
+	"artifactstore/registry/identity"
+)
+
+var references = newTable(table{
+	name: "references", sql: "manifest_references", key: 2,
+	columns: []string{"manifest_id", "ordinal", "repository_id", "role", "digest", "target", "size", "media_type"},
+})
+
+func applyReferences(s state, e *eventlog.Event, f fact.Fact) ([]edit, error) {
+	switch f := f.(type) {
+	case *fact.ManifestPut:
+		old, edits, err := s.dropReferences(f.Repository, f.Manifest)
+		if err != nil {
+			return nil, err
+		}
+		for i, r := range f.References {
+			edits = append(edits, references.put(int64(e.Sequence), int64(i), old.repository, r.Role,
+				r.Digest.String(), digestOrNull(r.Target), r.Size, r.MediaType))
+		}
+		return edits, nil
+	case *fact.ManifestDeleted:
+		_, edits, err := s.dropReferences(f.Repository, f.Manifest)
+		return edits, err
+	}
+	return nil, nil
+}
+
+// dropReferences deletes the references of a manifest, if it is there.
+func (s state) dropReferences(repository string, d identity.Digest) (manifestKey, []edit, error) {
+	old, err := s.manifest(repository, d)
+	if err != nil || old.id == 0 {
+		return old, nil, err
+	}
+	var edits []edit
+	err = each(s.conn, func(r database.Rows) error {
+		edits = append(edits, references.delete(old.id, r.Int(0)))
+		return nil
+	}, "SELECT ordinal FROM manifest_references WHERE manifest_id = $1 ORDER BY ordinal", old.id)
+	return old, edits, err
+}
+
+// Referencing implements registry.BlobView.
+func (v *view) Referencing(repository string, digests identity.DigestSet) (identity.Digest, error) {
+	for _, d := range digests {
+		var manifest identity.Digest
+		found, err := one(v.conn, func(r database.Rows) (err error) { manifest, err = identity.Parse(r.Text(0)); return err },
+			`SELECT m.digest FROM repositories r
+			JOIN manifest_references f ON f.digest = $1 AND f.repository_id = r.id
+			JOIN manifests m ON m.id = f.manifest_id
+			WHERE r.name = $2 LIMIT 1`, d.String(), repository)
+		if err != nil || found {
+			return manifest, err
+		}
+	}
+	return identity.Digest{}, nil
+}

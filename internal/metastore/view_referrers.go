@@ -1,0 +1,109 @@
+package metastore
+
+import (
+	"fmt"
+	"slices"
+
+	"artifactstore/eventlog"
+	"artifactstore/internal/metastore/database"
+	"artifactstore/registry"
+	"artifactstore/registry/fact"
+	"artifactstore/registry/identity"
+)
+
+var referrers = newTable(table{
+	name: "referrers", sql: "referrers", key: 3,
+	columns: []string{"repository_id", "subject", "manifest_id", "artifact_type"},
+})
+
+func applyReferrers(s state, e *eventlog.Event, f fact.Fact) ([]edit, error) {
+	switch f := f.(type) {
+	case *fact.ManifestPut:
+		old, edits, err := s.dropReferrer(f.Repository, f.Manifest)
+		if err == nil && !f.SubjectDigest.IsZero() {
+			edits = append(edits, referrers.put(old.repository, f.SubjectDigest.String(), int64(e.Sequence), f.ArtifactType))
+		}
+		return edits, err
+	case *fact.ManifestDeleted:
+		_, edits, err := s.dropReferrer(f.Repository, f.Manifest)
+		return edits, err
+	}
+	return nil, nil
+}
+
+// dropReferrer deletes what a manifest is as a referrer of its subject.
+func (s state) dropReferrer(repository string, d identity.Digest) (manifestKey, []edit, error) {
+	old, err := s.manifest(repository, d)
+	if err != nil || old.id == 0 || old.subject == "" {
+		return old, nil, err
+	}
+	return old, []edit{referrers.delete(old.repository, old.subject, old.id)}, nil
+}
+
+// ReferrerPage implements registry.ReferrerView. Each digest of the subject is
+// one range of an index; their pages are merged here.
+func (v *view) ReferrerPage(repository string, subject []identity.Digest, artifactType string,
+	after eventlog.Sequence, limit, maxBytes int) ([]registry.Referrer, error) {
+	id, err := v.repositoryID(repository)
+	if err != nil || id == 0 {
+		return nil, err
+	}
+	var ids []int64
+	for _, d := range subject {
+		more, err := v.referrerIDs(id, d, artifactType, after, limit)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, more...)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+
+	var page []registry.Referrer
+	size := 0
+	for _, id := range ids[:min(limit, len(ids))] {
+		descriptor, err := v.descriptor(id)
+		if err != nil {
+			return nil, err
+		}
+		if size += len(descriptor); size > maxBytes && len(page) > 0 {
+			break
+		}
+		page = append(page, registry.Referrer{Sequence: eventlog.Sequence(id), Descriptor: descriptor})
+	}
+	return page, nil
+}
+
+// repositoryID returns the id of a repository, or 0.
+func (v *view) repositoryID(name string) (int64, error) {
+	var id int64
+	_, err := one(v.conn, func(r database.Rows) error { id = r.Int(0); return nil },
+		"SELECT id FROM repositories WHERE name = $1", name)
+	return id, err
+}
+
+func (v *view) referrerIDs(repository int64, subject identity.Digest, artifactType string, after eventlog.Sequence, limit int) ([]int64, error) {
+	var ids []int64
+	scan := func(r database.Rows) error { ids = append(ids, r.Int(0)); return nil }
+	if artifactType == "" {
+		err := each(v.conn, scan, `SELECT manifest_id FROM referrers
+			WHERE repository_id = $1 AND subject = $2 AND manifest_id > $3
+			ORDER BY manifest_id LIMIT $4`, repository, subject.String(), int64(after), int64(limit))
+		return ids, err
+	}
+	err := each(v.conn, scan, `SELECT manifest_id FROM referrers
+		WHERE repository_id = $1 AND subject = $2 AND artifact_type = $3 AND manifest_id > $4
+		ORDER BY manifest_id LIMIT $5`, repository, subject.String(), artifactType, int64(after), int64(limit))
+	return ids, err
+}
+
+// descriptor returns the content row of the event that put a referrer.
+func (v *view) descriptor(id int64) ([]byte, error) {
+	var data []byte
+	found, err := one(v.conn, func(r database.Rows) error { data = r.Bytes(0); return nil },
+		"SELECT bytes FROM objects WHERE sequence = $1", id)
+	if err == nil && !found {
+		err = fmt.Errorf("descriptor of referrer %d: %w", id, fact.ErrGone)
+	}
+	return data, err
+}
