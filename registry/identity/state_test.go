@@ -181,7 +181,7 @@ func FuzzHasherState(f *testing.F) {
 		f.Add(state, false)
 		f.Add(state[:len(state)-8], true)
 	}
-	more := pattern(150 << 10)
+	more := pattern(300 << 10)
 	f.Fuzz(func(t *testing.T, state []byte, check bool) {
 		if check {
 			state = wellChecked(state)
