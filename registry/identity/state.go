@@ -21,9 +21,9 @@ const (
 )
 
 // MarshalBinary returns the whole state, for another Hasher to go on with, also
-// in another process and after an update of the program. It has at most 17.5
-// KiB, and less than 2 KiB if Size is a multiple of 16 KiB. The state has up to
-// 16 KiB of the stream in it as they are: it is as secret as the stream.
+// in another process and after an update of the program. It has less than 18
+// KiB, and less than 2 KiB if Size is a multiple of 16 KiB. Up to 16 KiB of the
+// stream are in it as they are: it is as secret as the stream.
 //
 // The part of each SHA-2 hash is what its package in the standard library
 // marshals, which later Go releases promise to read (package hash); nothing
