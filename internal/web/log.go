@@ -1,0 +1,127 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+)
+
+// statusClientGone is what the log says of a request whose client went away
+// before there was an answer. It is never sent.
+const statusClientGone = 499
+
+// The longest path and user agent that are logged, in bytes.
+const (
+	maxLoggedPath  = 512
+	maxLoggedAgent = 256
+)
+
+// record gathers what the log line of a request will say. It belongs to the
+// goroutine that serves the request.
+type record struct {
+	id    string
+	start time.Time
+	path  string
+	code  string
+	err   error
+	gone  bool
+	stack []byte
+}
+
+type recordKey struct{}
+
+func newRecord(r *http.Request) *record {
+	return &record{id: requestID(r), start: time.Now(), path: r.URL.EscapedPath()}
+}
+
+func withRecord(ctx context.Context, entry *record) context.Context {
+	return context.WithValue(ctx, recordKey{}, entry)
+}
+
+func recordOf(ctx context.Context) *record {
+	entry, _ := ctx.Value(recordKey{}).(*record)
+	return entry
+}
+
+// SetPath replaces the path that the request is logged with. A door calls it
+// where the path holds something that gives its bearer a right.
+func SetPath(ctx context.Context, path string) {
+	if entry := recordOf(ctx); entry != nil {
+		entry.path = path
+	}
+}
+
+// SetError adds the door's error code and the cause of a failure to the log
+// line of the request; it is logged nowhere else.
+func SetError(ctx context.Context, code string, err error) {
+	if entry := recordOf(ctx); entry != nil {
+		entry.code, entry.err = code, err
+	}
+}
+
+// SetGone tells the log that the client went away before it was answered,
+// whatever was still written to it.
+func SetGone(ctx context.Context, err error) {
+	if entry := recordOf(ctx); entry != nil {
+		entry.gone, entry.err = true, err
+	}
+}
+
+func (e *record) panicked(cause any) {
+	e.code, e.err, e.stack = "PANIC", fmt.Errorf("panic: %v", cause), debug.Stack()
+}
+
+// log writes the line of the request. The query is left out: it can be long,
+// and no line of the log needs it.
+func (e *record) log(log *slog.Logger, r *http.Request, res *response, received int64, aborted bool) {
+	status, level := res.status, slog.LevelInfo
+	switch {
+	case e.gone, status == 0 && r.Context().Err() != nil:
+		status = statusClientGone
+	case status == 0:
+		status = http.StatusOK
+	}
+	if status >= http.StatusInternalServerError || e.stack != nil {
+		level = slog.LevelError
+	}
+	if !log.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", cut(r.Method, 16)),
+		slog.String("path", cut(e.path, maxLoggedPath)),
+		slog.Int("status", status),
+		slog.Int64("received", received),
+		slog.Int64("sent", res.sent),
+		slog.Duration("duration", time.Since(e.start)),
+		slog.String("request", e.id),
+		slog.String("agent", cut(r.UserAgent(), maxLoggedAgent)),
+	}
+	if e.code != "" {
+		attrs = append(attrs, slog.String("code", e.code))
+	}
+	if e.err != nil {
+		attrs = append(attrs, slog.String("error", e.err.Error()))
+	}
+	if res.failed != nil {
+		attrs = append(attrs, slog.String("write", res.failed.Error()))
+	}
+	if aborted {
+		attrs = append(attrs, slog.Bool("aborted", true))
+	}
+	if e.stack != nil {
+		attrs = append(attrs, slog.String("stack", string(e.stack)))
+	}
+	log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// cut shortens what a client chose the length of.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return s[:limit] + "..."
+}
