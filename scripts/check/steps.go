@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"slices"
+	"strings"
+)
+
+// build makes bin/artifactstore.
+func (r *runner) build(ctx context.Context) error {
+	return r.command(ctx, nil, "make", "-s", "build")
+}
+
+// typeCheck is everything that reads the code and does not run the product. The
+// architecture tests include gofmt.
+func (r *runner) typeCheck(ctx context.Context) error {
+	vetted := r.command(ctx, nil, "go", "vet", "./...")
+	soaked := r.command(ctx, nil, "go", "vet", "-tags", "soak", "./...")
+	r.aside.Wait()
+	checked := r.command(ctx, nil, "staticcheck", "-tests", "./...")
+	tested := r.goTest(ctx, nil, "-count=1", "./internal/archtest")
+	return errors.Join(vetted, soaked, checked, tested)
+}
+
+// unit runs every test that needs no server from outside.
+func (r *runner) unit(ctx context.Context) error {
+	packages, err := r.packages(ctx, false)
+	if err != nil {
+		return err
+	}
+	return r.goTest(ctx, nil, packages...)
+}
+
+// race runs the same tests, in their short form, under the race detector.
+func (r *runner) race(ctx context.Context) error {
+	if _, err := exec.LookPath("gcc"); err != nil {
+		if _, err := exec.LookPath("clang"); err != nil {
+			r.report.skip("race detector", "it needs a C compiler, and there is neither gcc nor clang")
+			return nil
+		}
+	}
+	packages, err := r.packages(ctx, false)
+	if err != nil {
+		return err
+	}
+	return r.goTest(ctx, []string{"CGO_ENABLED=1"}, append([]string{"-race", "-short"}, packages...)...)
+}
+
+// conformance runs the black box tests against bin/artifactstore. They are never
+// taken from the cache, which does not know that the binary changed.
+func (r *runner) conformance(ctx context.Context) error {
+	r.aside.Wait()
+	if r.report.failed("build") {
+		return errors.New("not run: there is no binary")
+	}
+	packages, err := r.packages(ctx, true)
+	if err != nil {
+		return err
+	}
+	return r.goTest(ctx, nil, append([]string{"-count=1"}, packages...)...)
+}
+
+// packages returns the packages of the black box tests, or all others, those
+// that do not compile included.
+func (r *runner) packages(ctx context.Context, blackBox bool) ([]string, error) {
+	out, err := r.output(ctx, "go", "list", "-e", "./...")
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(strings.Fields(out), func(name string) bool {
+		return strings.HasPrefix(name, "artifactstore/conformance") != blackBox
+	}), nil
+}
+
+// lint is what the compiler and the tests do not say.
+func (r *runner) lint(ctx context.Context) error {
+	tidy := r.command(ctx, nil, "go", "mod", "tidy", "-diff")
+	r.aside.Wait()
+	linted := r.command(ctx, nil, "golangci-lint", "run", "./...")
+	return errors.Join(tidy, linted)
+}
+
+// vuln looks for known vulnerabilities that the code can reach. It needs the
+// network: the database is not part of the tool.
+func (r *runner) vuln(ctx context.Context) error {
+	r.aside.Wait()
+	return r.command(ctx, nil, "govulncheck", "./...")
+}
