@@ -1,0 +1,119 @@
+package archtest
+
+// Room is a package and what it may know of.
+type Room struct {
+	// Path is the folder, relative to the root of the module.
+	Path string
+	// Ours are the packages of this module that it may import; "*" is all.
+	Ours []string
+	// Modules are the third-party modules that live in this room.
+	Modules []string
+	// Pure: no clock, no I/O, no randomness. The same arguments give the same
+	// results, in a replay of the log as well.
+	Pure bool
+	// BlackBox: its tests, too, may import only what is listed.
+	BlackBox bool
+}
+
+// The third-party modules of the application. Each has one room.
+const (
+	blake3       = "lukechampine.com/blake3"
+	cbor         = "github.com/fxamacker/cbor/v2"
+	cobra        = "github.com/spf13/cobra"
+	goDigest     = "github.com/opencontainers/go-digest"
+	gorillaMux   = "github.com/gorilla/mux"
+	imageSpec    = "github.com/opencontainers/image-spec"
+	jsonV2       = "github.com/go-json-experiment/json"
+	sqlite       = "github.com/ncruces/go-sqlite3"
+	xsync        = "golang.org/x/sync"
+	xsys         = "golang.org/x/sys"
+	yaml         = "go.yaml.in/yaml/v3"
+	crane        = "github.com/google/go-containerregistry"
+	orasGo       = "oras.land/oras-go/v2"
+	rapid        = "pgregory.net/rapid"
+	goleak       = "go.uber.org/goleak"
+	independent  = "github.com/gowebpki/jcs"
+	sqliteImages = "github.com/ncruces/go-sqlite3/embed"
+)
+
+// Rooms is the architecture: every package of the module, from the inside out.
+// A package that is not here fails the tests, and so does a row without one.
+var Rooms = []Room{
+	// Values and rules.
+	{Path: "retention", Pure: true},
+	{Path: "registry/identity", Modules: []string{blake3, goDigest}, Pure: true},
+	{Path: "internal/canon", Modules: []string{cbor, jsonV2}, Pure: true},
+	{Path: "registry/fact", Ours: []string{"registry/identity"}, Pure: true},
+	{Path: "registry/manifest", Ours: []string{"registry/identity", "internal/canon"}, Modules: []string{imageSpec}, Pure: true},
+	{Path: "eventlog", Ours: []string{"registry/identity", "internal/canon"}},
+	{Path: "registry", Ours: []string{"registry/identity", "registry/manifest", "registry/fact", "eventlog", "retention", "internal/budget"}},
+
+	// Bytes.
+	{Path: "internal/budget", Modules: []string{xsync}},
+	{Path: "internal/durable", Modules: []string{xsys}},
+	{Path: "storagedriver"},
+	{Path: "storagedriver/filesystem", Ours: []string{"storagedriver", "internal/durable"}, Modules: []string{xsys}},
+	{Path: "storagedriver/memory", Ours: []string{"storagedriver"}},
+	{Path: "storagedriver/fault", Ours: []string{"storagedriver"}},
+	{Path: "internal/dataplane", Ours: []string{"storagedriver", "registry/identity", "registry/fact", "eventlog", "internal/budget"}},
+
+	// Facts and views on SQL.
+	{Path: "internal/metastore", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact",
+		"eventlog", "retention", "internal/canon", "internal/worker", "internal/metastore/database"}},
+	{Path: "internal/metastore/database"},
+	{Path: "internal/metastore/sqlite", Ours: []string{"internal/metastore/database"}, Modules: []string{sqlite}},
+
+	// The front door.
+	{Path: "internal/web"},
+	{Path: "distribution", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
+		Modules: []string{gorillaMux, imageSpec}},
+
+	// The process.
+	{Path: "internal/config", Modules: []string{yaml}},
+	{Path: "internal/worker"},
+	{Path: "cmd/artifactstore", Ours: []string{"*"}, Modules: []string{cobra}},
+
+	// Suites that others run, and tests from outside.
+	{Path: "eventlog/logtest", Ours: []string{"eventlog", "registry/identity", "internal/canon"}},
+	{Path: "storagedriver/drivertest", Ours: []string{"storagedriver"}},
+	{Path: "conformance/harness", BlackBox: true},
+	{Path: "conformance/oci", Ours: []string{"conformance/harness"}, BlackBox: true},
+	{Path: "conformance/clients", Ours: []string{"conformance/harness"}, Modules: []string{orasGo, crane, goDigest, imageSpec}, BlackBox: true},
+	{Path: "internal/archtest"},
+	{Path: "scripts/check"},
+}
+
+// TestModules may be imported by every test, beside the modules of all rooms:
+// a test may ask a second opinion of any library.
+var TestModules = []string{rapid, goleak, independent}
+
+// Forbidden are packages that no file imports, with the reason.
+var Forbidden = map[string]string{
+	sqliteImages: "it brings a second copy of SQLite",
+	"unsafe":     "nothing here is worth it",
+	"log":        "logging is log/slog",
+	"math/rand":  "randomness is crypto/rand, or math/rand/v2 with a seed that is printed",
+}
+
+// Narrow are packages of the standard library that only some rooms may use,
+// tests apart. A room stands for everything below it.
+var Narrow = map[string][]string{
+	"net/http":     {"distribution", "internal/web", "cmd", "conformance"},
+	"database/sql": {"internal/metastore"},
+	"os/exec":      {"conformance", "scripts"},
+}
+
+// impure are the packages that a pure room does without.
+var impure = []string{"crypto/rand", "database/sql", "io/fs", "log/slog", "math/rand/v2", "net", "os", "path/filepath", "syscall"}
+
+// clock are the functions of package time that read the clock or wait for it.
+var clock = []string{"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Since", "Sleep", "Tick", "Until"}
+
+// LongestChain is how many packages of ours may import one another in a row.
+const LongestChain = 7
+
+// Limits of form.
+const (
+	MaxLines    = 600 // of a file
+	MaxFunction = 80  // lines of a function, tests apart
+)
