@@ -26,7 +26,7 @@ func BenchmarkHasher(b *testing.B) {
 }
 
 func benchmarkAgainst(b *testing.B, alone hash.Hash, also ...identity.Algorithm) {
-	data := pattern(32 << 20)
+	data := pattern(8 << 20)
 	h := identity.NewHasher(also...)
 	together, slowest := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
 	b.SetBytes(int64(len(data)))
