@@ -1,0 +1,237 @@
+package eventlog_test
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"artifactstore/eventlog"
+	"artifactstore/eventlog/logtest"
+)
+
+// memory is a log in memory, for the suite to prove itself on.
+type memory struct {
+	*eventlog.Signal
+	mu      sync.Mutex
+	head    eventlog.Head
+	events  []eventlog.Event
+	cursors map[string]eventlog.Sequence
+	now     time.Time
+}
+
+func openMemory(*testing.T) logtest.Log {
+	return &memory{
+		Signal: new(eventlog.Signal), head: eventlog.Origin(strings.Repeat("0", 32)),
+		cursors: map[string]eventlog.Sequence{}, now: time.UnixMicro(1),
+	}
+}
+
+func (m *memory) Head(context.Context) (eventlog.Head, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.head, nil
+}
+
+func (m *memory) Read(_ context.Context, after eventlog.Sequence, limit int) ([]eventlog.Event, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(m.events, after+1, func(e eventlog.Event, s eventlog.Sequence) int {
+		return int(e.Sequence) - int(s)
+	})
+	return slices.Clone(m.events[i:min(i+limit, len(m.events))]), nil
+}
+
+func (m *memory) Cursor(_ context.Context, name string) (eventlog.Sequence, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cursors[name], nil
+}
+
+func (m *memory) SetCursor(_ context.Context, name string, done eventlog.Sequence) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cursors[name] = done
+	return nil
+}
+
+func (m *memory) append(n int, commit bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	head, events := m.head, m.events
+	for range n {
+		e := sample()
+		e.ID = hex.EncodeToString([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, byte(head.Sequence >> 8), byte(head.Sequence)})
+		e.Time = m.now.UnixMicro()
+		var err error
+		if head, err = head.Seal(&e); err != nil {
+			return err
+		}
+		events = append(events, e)
+	}
+	if commit {
+		m.head, m.events = head, events
+		m.Announce(head.Sequence)
+	}
+	return nil
+}
+
+func (m *memory) Append(_ context.Context, n int) error { return m.append(n, true) }
+func (m *memory) Abort(_ context.Context, n int) error  { return m.append(n, false) }
+func (m *memory) SetTime(now time.Time)                 { m.now = now }
+func (m *memory) Reopen(*testing.T)                     {}
+
+func (m *memory) Tamper(_ *testing.T, edit logtest.Edit, at eventlog.Sequence) {
+	e := &m.events[at-1]
+	switch edit {
+	case logtest.ChangePayload:
+		e.Payload = append(slices.Clone(e.Payload), 0)
+	case logtest.ChangeSubject:
+		e.Subject += "x"
+	case logtest.ChangeActor:
+		e.Actor += "x"
+	case logtest.ChangeTime:
+		e.Time++
+	case logtest.ChangePrivate:
+		e.Private = append(slices.Clone(e.Private), 0)
+	case logtest.ChangeChain:
+		e.Chain[31] ^= 1
+	case logtest.ErasePrivate:
+		e.Private = nil
+	case logtest.Drop:
+		m.events = slices.Delete(m.events, int(at-1), int(at))
+	case logtest.Swap:
+		m.events[at-1], m.events[at] = m.events[at], m.events[at-1]
+		m.events[at-1].Sequence, m.events[at].Sequence = at, at+1
+	case logtest.Cut:
+		m.events = m.events[:at-1]
+	}
+}
+
+func TestMemoryLog(t *testing.T) { logtest.Run(t, openMemory) }
+
+func sample() eventlog.Event {
+	return eventlog.Event{
+		ID: "000102030405060708090a0b0c0d0e0f", Time: 1_800_000_000_000_000,
+		Kind: "v1.tag.moved", Subject: "library/demo:latest", Actor: "anonymous", Request: "r-1",
+		Payload: []byte{0xa1, 0x61, 'a', 1}, Private: []byte{0xa0},
+	}
+}
+
+// TestRecordBytes keeps the bytes of a record and the running hash over it:
+// both are in every log that was ever written.
+func TestRecordBytes(t *testing.T) {
+	e := sample()
+	head, err := eventlog.Origin("00112233445566778899aabbccddeeff").Seal(&e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := e.Record()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := "record " + hex.EncodeToString(record) + "\n" +
+		"origin " + eventlog.Origin(head.Log).Chain.String() + "\n" +
+		"chain  " + head.Chain.String() + "\n"
+	golden := filepath.Join("testdata", "record.txt")
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the format of records changed:\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestHeadAgreesWithTheLog(t *testing.T) {
+	l := openMemory(t).(*memory)
+	if err := l.Append(t.Context(), 5); err != nil {
+		t.Fatal(err)
+	}
+	good := l.head
+	for _, c := range []struct {
+		name string
+		edit func(h *eventlog.Head)
+		want eventlog.Sequence
+	}{
+		{"an older head", func(h *eventlog.Head) { h.Sequence-- }, 4},
+		{"a newer head", func(h *eventlog.Head) { h.Sequence++ }, 6},
+		{"another running hash", func(h *eventlog.Head) { h.Chain[0] ^= 1 }, 5},
+		{"another time", func(h *eventlog.Head) { h.Time++ }, 5},
+		{"another log", func(h *eventlog.Head) { h.Log = strings.Repeat("1", 32) }, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l.head = good
+			c.edit(&l.head)
+			_, err := eventlog.Verify(t.Context(), l)
+			fault := new(eventlog.Fault)
+			if !errors.As(err, &fault) || fault.Sequence != c.want {
+				t.Errorf("got %v, want a fault at %d", err, c.want)
+			}
+		})
+	}
+}
+
+// TestFollowerSleeps proves that a follower which has seen everything does
+// nothing until there is more: time stands still in the bubble unless all
+// goroutines are blocked for good.
+func TestFollowerSleeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := openMemory(t)
+		seen := make(chan eventlog.Sequence, 10)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() {
+			f := eventlog.Follower{Name: "f", Log: l, Cursors: l}
+			ended <- f.Run(ctx, func(_ context.Context, e eventlog.Event) error { seen <- e.Sequence; return nil })
+		}()
+		for want := eventlog.Sequence(1); want <= 3; want++ {
+			synctest.Wait()
+			select {
+			case s := <-seen:
+				t.Fatalf("saw %d before it was there", s)
+			default:
+			}
+			if err := l.Append(ctx, 1); err != nil {
+				t.Fatal(err)
+			}
+			if s := <-seen; s != want {
+				t.Fatalf("saw %d, want %d", s, want)
+			}
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("the follower ended with %v", err)
+		}
+	})
+}
+
+type brokenCursors struct{ err error }
+
+func (b brokenCursors) Cursor(context.Context, string) (eventlog.Sequence, error)  { return 0, nil }
+func (b brokenCursors) SetCursor(context.Context, string, eventlog.Sequence) error { return b.err }
+
+func TestFollowerEndsWhenItsCursorCannotBeKept(t *testing.T) {
+	l := openMemory(t)
+	if err := l.Append(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	cause := errors.New("disk")
+	f := eventlog.Follower{Name: "f", Log: l, Cursors: brokenCursors{cause}}
+	err := f.Run(t.Context(), func(context.Context, eventlog.Event) error { return nil })
+	if !errors.Is(err, cause) {
+		t.Errorf("the follower ended with %v", err)
+	}
+}
