@@ -20,10 +20,6 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// maxElements is how many elements one array or map may have. The number of
-// bytes is the caller's to bound.
-const maxElements = 1 << 17
-
 // ErrNotCanonical is wrapped by the errors of Unmarshal, ToJCS and FromJCS:
 // the input is malformed, is not the canonical encoding of its value, or holds
 // what the canonical form cannot express.
@@ -50,7 +46,7 @@ func decodingOptions() cbor.DecOptions {
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		MaxNestedLevels:   maxDepth,
 		MaxArrayElements:  maxElements,
-		MaxMapPairs:       maxElements,
+		MaxMapPairs:       maxMembers,
 		IndefLength:       cbor.IndefLengthForbidden,
 		TagsMd:            cbor.TagsForbidden,
 		IntDec:            cbor.IntDecConvertSignedOrFail,

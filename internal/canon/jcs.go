@@ -81,7 +81,7 @@ func (r *JSONReader) list() (any, error) {
 	list := []any{}
 	err := r.Array(func(i int) error {
 		if i == maxElements {
-			return r.tooMany()
+			return r.problem(fmt.Sprintf("must not have more than %d elements", maxElements))
 		}
 		v, err := r.value()
 		list = append(list, v)
@@ -93,18 +93,11 @@ func (r *JSONReader) list() (any, error) {
 func (r *JSONReader) dict() (any, error) {
 	dict := map[string]any{}
 	err := r.Object(func(name string) error {
-		if len(dict) == maxElements {
-			return r.tooMany()
-		}
 		v, err := r.value()
 		dict[name] = v
 		return err
 	})
 	return dict, err
-}
-
-func (r *JSONReader) tooMany() error {
-	return r.problem(fmt.Sprintf("must not have more than %d elements", maxElements))
 }
 
 // appendJCS appends the canonical JSON of v, which is depth levels down.

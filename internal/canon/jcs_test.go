@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -154,6 +155,29 @@ func TestBothFormsNestEquallyDeep(t *testing.T) {
 		back, err := canon.ToJCS(cbor)
 		if ok && string(back) != text || (err == nil) != ok {
 			t.Errorf("ToJCS at depth %d: %s, %v", depth, back, err)
+		}
+	}
+}
+
+func TestBothFormsAreEquallyWide(t *testing.T) {
+	for members, ok := range map[int]bool{1 << 16: true, 1<<16 + 1: false} {
+		dict := map[string]any{}
+		for i := range members {
+			dict[fmt.Sprint(i)] = int64(0)
+		}
+		text, err := canon.JCS(dict)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := canon.FromJCS(text); (err == nil) != ok {
+			t.Errorf("FromJCS of %d members: %v", members, err)
+		}
+		cbor, err := canon.Marshal(dict)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := canon.ToJCS(cbor); (err == nil) != ok {
+			t.Errorf("ToJCS of %d members: %v", members, err)
 		}
 	}
 }

@@ -10,8 +10,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxDepth is how many arrays and objects may be open at once, in JSON and in CBOR.
-const maxDepth = 64
+// Limits of both encodings. The number of bytes is the caller's to bound.
+const (
+	maxDepth    = 64      // arrays and maps that are open at once
+	maxElements = 1 << 17 // of one array
+	maxMembers  = 1 << 16 // of one map
+)
 
 // MaxInteger is the largest integer that a JSON number is sure to carry
 // (RFC 7493 section 2.2); the smallest is -MaxInteger.
@@ -48,8 +52,8 @@ const (
 // building a tree. It refuses what readers are known to disagree about: a
 // member name that occurs twice, text that is not Unicode (a lone surrogate,
 // invalid UTF-8), a number that is not an integer of magnitude up to
-// MaxInteger, more than 64 open arrays and objects, and anything after the
-// text. Names are compared byte by byte after unescaping.
+// MaxInteger, more than 64 open arrays and objects, more than 65536 members of
+// one object, and anything after the text. Names are compared byte by byte after unescaping.
 //
 // A reader has one user, and is of no use after an error. Its errors are
 // *JSONError, or what a callback returned.
@@ -94,9 +98,9 @@ func (r *JSONReader) Object(member func(name string) error) error {
 		return err
 	}
 	for r.dec.PeekKind() != jsontext.KindEndObject {
-		name, err := r.dec.ReadToken()
+		name, err := r.token()
 		if err != nil {
-			return r.syntax(err)
+			return err
 		}
 		if err := member(name.String()); err != nil {
 			return err
@@ -127,9 +131,9 @@ func (r *JSONReader) Text() (string, error) {
 	if err := r.expect(Text, "must be text"); err != nil {
 		return "", err
 	}
-	token, err := r.dec.ReadToken()
+	token, err := r.token()
 	if err != nil {
-		return "", r.syntax(err)
+		return "", err
 	}
 	return token.String(), nil
 }
@@ -139,9 +143,9 @@ func (r *JSONReader) Boolean() (bool, error) {
 	if err := r.expect(Boolean, "must be true or false"); err != nil {
 		return false, err
 	}
-	token, err := r.dec.ReadToken()
+	token, err := r.token()
 	if err != nil {
-		return false, r.syntax(err)
+		return false, err
 	}
 	return token.Bool(), nil
 }
@@ -190,11 +194,7 @@ func (r *JSONReader) Skip() error {
 		} else if err := r.next(); err != nil {
 			return err
 		}
-		depth := r.dec.StackDepth()
-		if depth > maxDepth {
-			return r.tooDeep()
-		}
-		if depth <= outside {
+		if r.dec.StackDepth() <= outside {
 			return nil
 		}
 	}
@@ -214,21 +214,32 @@ func (r *JSONReader) begin(kind Kind, problem string) error {
 	if err := r.expect(kind, problem); err != nil {
 		return err
 	}
-	if err := r.next(); err != nil {
-		return err
-	}
-	if r.dec.StackDepth() > maxDepth {
-		return r.tooDeep()
-	}
-	return nil
+	return r.next()
 }
 
-// next reads one token.
+// next reads one token and forgets it.
 func (r *JSONReader) next() error {
-	if _, err := r.dec.ReadToken(); err != nil {
-		return r.syntax(err)
+	_, err := r.token()
+	return err
+}
+
+// token reads one token. It is valid until the next one is read.
+func (r *JSONReader) token() (jsontext.Token, error) {
+	token, err := r.dec.ReadToken()
+	if err != nil {
+		return jsontext.Token{}, r.syntax(err)
 	}
-	return nil
+	depth := r.dec.StackDepth()
+	if depth > maxDepth {
+		return jsontext.Token{}, r.problem(fmt.Sprintf("must not be nested deeper than %d levels", maxDepth))
+	}
+	// The names of an object that is open are kept to find duplicates; the
+	// length counts names and values.
+	kind, length := r.dec.StackIndex(depth)
+	if kind == jsontext.KindBeginObject && length > 2*maxMembers {
+		return jsontext.Token{}, r.problem(fmt.Sprintf("must not have more than %d members", maxMembers))
+	}
+	return token, nil
 }
 
 // expect refuses a value of another kind.
@@ -242,10 +253,6 @@ func (r *JSONReader) expect(kind Kind, problem string) error {
 		}
 	}
 	return r.problem(problem)
-}
-
-func (r *JSONReader) tooDeep() error {
-	return r.problem(fmt.Sprintf("must not be nested deeper than %d levels", maxDepth))
 }
 
 func (r *JSONReader) problem(text string) error {

@@ -53,17 +53,26 @@ func nested(open, close string, n int) string {
 	return strings.Repeat(open, n) + strings.Repeat(close, n)
 }
 
+// object has n members.
+func object(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"%d":0`, i)
+	}
+	return "{" + b.String()[1:] + "}"
+}
+
 func TestJSONReaderAccepts(t *testing.T) {
 	for _, text := range []string{
 		`{}`, `[]`, ` { "a" : [ 1 , true , null , "x" ] } ` + "\n", `"x"`, `0`, `-0`, `true`, `null`,
 		`9007199254740991`, `-9007199254740991`, `{"a":1,"A":2}`, `{"":1}`, `"\ud83d\ude00"`, `"😀"`, `"\u0000"`,
-		`[{"a":1},{"a":1}]`, nested("[", "]", 64), nested(`{"a":[`, `]}`, 32),
+		`[{"a":1},{"a":1}]`, nested("[", "]", 64), nested(`{"a":[`, `]}`, 32), object(1 << 16),
 	} {
 		if err := skip(text); err != nil {
-			t.Errorf("skip %s: %v", text, err)
+			t.Errorf("skip %.40s: %v", text, err)
 		}
 		if err := read(text); err != nil {
-			t.Errorf("read %s: %v", text, err)
+			t.Errorf("read %.40s: %v", text, err)
 		}
 	}
 }
@@ -101,6 +110,7 @@ func TestJSONReaderRejects(t *testing.T) {
 		{"65 arrays", nested("[", "]", 65), "deeper than 64"},
 		{"65 objects", nested(`{"a":`, "}", 65), "deeper than 64"},
 		{"a bomb of arrays", strings.Repeat("[", 1<<20), "deeper than 64"},
+		{"65537 members", object(1<<16 + 1), "more than 65536 members"},
 		{"a second value", `{}{}`, "end after the first value"},
 		{"trailing comma", `{},`, "end after the first value"},
 		{"trailing byte", `{}x`, "end after the first value"},

@@ -58,7 +58,7 @@ func (i *Item) Digest() identity.Digest {
 }
 
 // Held tells whether the content was held when the manifest was put.
-func (i *Item) Held() bool { return i.Digests.Has(i.Digest()) && len(i.Digests) > 1 }
+func (i *Item) Held() bool { return len(i.Digests) > 1 }
 
 // Build makes the native form of a manifest. source and size are of the pushed
 // bytes; source has at least BLAKE3 and SHA-256. resolve returns all digests of

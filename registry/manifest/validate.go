@@ -3,6 +3,7 @@ package manifest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"artifactstore/internal/canon"
@@ -92,21 +93,20 @@ func (i *Item) validate() error {
 	return nil
 }
 
-// hasExactly tells whether set is a valid set of one digest of each algorithm.
+// hasExactly tells whether set is a valid set of the algorithms that are wanted
+// and no others.
 func hasExactly(set identity.DigestSet, want ...identity.Algorithm) bool {
-	if set.Validate() != nil {
-		return false
-	}
-	distinct := 0
-	for i, a := range want {
+	for _, a := range want {
 		if _, ok := set.Get(a); !ok {
 			return false
 		}
-		if i < 2 || a != want[0] && a != want[1] {
-			distinct++
+	}
+	for _, d := range set {
+		if !slices.Contains(want, d.Algorithm()) {
+			return false
 		}
 	}
-	return distinct == len(set)
+	return set.Validate() == nil
 }
 
 func validateSize(n int64) error {
