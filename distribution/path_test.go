@@ -123,8 +123,8 @@ func FuzzParsePath(f *testing.F) {
 				t.Errorf("%q is %s %q, parsed as %+v", path, endpoint, parts[1:], got)
 			}
 		}
-		if got.Endpoint != "" && !strings.HasPrefix(path, "/v2") {
-			t.Errorf("%q parsed as %+v", path, got)
+		if got.Endpoint == "" || got.Endpoint == "base" {
+			return
 		}
 		if !strings.HasPrefix(path, "/v2/"+got.Name) {
 			t.Errorf("the name %q is not what stands in %q", got.Name, path)
