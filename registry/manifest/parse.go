@@ -24,8 +24,9 @@ func DefaultLimits() Limits { return Limits{Descriptors: 10_000, Entries: 10_000
 //
 // It refuses what two readers could understand differently and what the
 // specification forbids; members that the specification does not know are
-// ignored, and null stands for an absent member or an empty list. Every error
-// is an *Error. The result keeps nothing of raw.
+// ignored, unless only upper or lower case sets them apart from one that it
+// knows; null stands for an absent member or an empty list. Every error is an
+// *Error. The result keeps nothing of raw.
 func Parse(raw []byte, contentType string, limits Limits) (*Parsed, error) {
 	declared := essence(contentType)
 	if declared != "" {
@@ -67,6 +68,9 @@ func (d *document) read() error {
 }
 
 func (d *document) member(name string) error {
+	if err := checkName(name, documentMembers); err != nil {
+		return err
+	}
 	switch name {
 	case "layers":
 		d.hasLayers = true

@@ -4,10 +4,18 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"artifactstore/internal/canon"
 	"artifactstore/registry/identity"
+)
+
+// The members that this package reads, of each kind of object.
+var (
+	documentMembers   = []string{"schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations"}
+	descriptorMembers = []string{"mediaType", "digest", "size", "artifactType", "urls", "annotations", "data", "platform"}
+	platformMembers   = []string{"architecture", "os", "os.version", "os.features", "variant", "features"}
 )
 
 // reader reads the parts that manifests are made of, within limits. Each
@@ -35,6 +43,21 @@ func (r *reader) typeName(s *string) error {
 	}
 	if *s != "" && !isMediaType(*s) {
 		return &Error{Problem: "must be a media type of at most 255 visible ASCII characters"}
+	}
+	return nil
+}
+
+// checkName refuses a name that only case sets apart from a known one. Many
+// clients match names without regard to case, so a member "Layers" beside
+// "layers" would show them another manifest than it shows the registry.
+func checkName(name string, known []string) error {
+	if slices.Contains(known, name) {
+		return nil
+	}
+	for _, k := range known {
+		if strings.EqualFold(name, k) {
+			return &Error{Field: k, Problem: "must be written in exactly this case"}
+		}
 	}
 	return nil
 }
@@ -116,6 +139,9 @@ type descriptorReader struct {
 }
 
 func (r *descriptorReader) member(name string) error {
+	if err := checkName(name, descriptorMembers); err != nil {
+		return err
+	}
 	if null, err := r.Null(); null || err != nil {
 		return err
 	}
@@ -185,6 +211,9 @@ func (r *descriptorReader) platform() error {
 	p := &Platform{}
 	r.d.Platform = p
 	return r.Object(func(name string) error {
+		if err := checkName(name, platformMembers); err != nil {
+			return err
+		}
 		if null, err := r.Null(); null || err != nil {
 			return err
 		}
