@@ -1,0 +1,199 @@
+// Package model_test compares the server with a model: random histories of
+// requests run against both, with restarts in between, and every answer must be
+// the model's. A failure prints its seed, which repeats the history.
+package model_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"artifactstore/conformance/harness"
+)
+
+// Environment variables of this test.
+const (
+	seedVariable  = "CONFORMANCE_SEED"        // run this history alone
+	seedsVariable = "CONFORMANCE_MODEL_SEEDS" // how many histories; default 20
+	opsVariable   = "CONFORMANCE_MODEL_OPS"   // operations of a history; default 1000
+)
+
+var seedFlag = flag.Uint64("seed", 0, "run the history of this seed alone; like "+seedVariable)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+// number returns the number in an environment variable, or a default.
+func number(t *testing.T, variable string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return n
+}
+
+// TestServerIsTheModel runs the histories.
+func TestServerIsTheModel(t *testing.T) {
+	first, count := uint64(1), number(t, seedsVariable, 20)
+	if seed := number(t, seedVariable, *seedFlag); seed != 0 {
+		first, count = seed, 1
+	}
+	ops := number(t, opsVariable, 1000)
+	for seed := first; seed < first+count; seed++ {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			h := newHistory(t, seed)
+			if err := h.run(t.Context(), ops); err != nil {
+				t.Errorf("%v\nthe last requests:\n%s\n%s=%d repeats the history", err, strings.Join(h.trail, "\n"), seedVariable, seed)
+			}
+		})
+	}
+}
+
+// history is one random history: the server, the model, and what can be pushed.
+type history struct {
+	*rand.Rand
+	server *harness.Server
+	client *harness.Client
+	model  *model
+	blobs  []*blob
+	made   []*manifest
+	trail  []string // the last requests and their answers
+}
+
+// tagPool sorts differently by bytes than by letters, numbers or length.
+var tagPool = []string{"v1", "v10", "v2", "latest", "A", "a", "a.b", "a-b", "a_b", "_", "0", "Z9"}
+
+func newHistory(t *testing.T, seed uint64) *history {
+	t.Helper()
+	h := &history{Rand: rand.New(rand.NewPCG(seed, 1)), server: harness.Start(t)}
+	h.client = h.server.Client()
+	t.Cleanup(h.client.Close)
+	h.model = newModel("a", "a/b", "a-b", "c/d/e")
+	// Most are small and go to the database, some are above its limit.
+	for i, size := range []int{0, 1, 2, 17, 100, 333, 1000, 1024, 2000, 4096, 5000, 65536, 65537, 70000} {
+		b := newBlob(harness.Random(seed<<8+uint64(i), size))
+		h.blobs = append(h.blobs, &b)
+	}
+	return h
+}
+
+// operation is one kind of request, with how often it comes.
+type operation struct {
+	weight int
+	run    func(*history, context.Context) error
+}
+
+var operations = []operation{
+	{12, (*history).pushBlob}, {6, (*history).mountBlob}, {8, (*history).readBlob}, {4, (*history).deleteBlob},
+	{5, (*history).startUpload}, {12, (*history).appendUpload}, {4, (*history).misplaceChunk}, {4, (*history).askUpload},
+	{8, (*history).finishUpload}, {2, (*history).finishWrongly}, {2, (*history).cancelUpload},
+	{20, (*history).putManifest}, {8, (*history).putConditionally}, {10, (*history).readManifest},
+	{4, (*history).deleteManifest}, {3, (*history).deleteTag},
+	{8, (*history).listTags}, {8, (*history).listReferrers}, {3, (*history).listRepositories},
+}
+
+// run runs a number of operations, restarts the server three times on the way,
+// and reads everything at the end.
+func (h *history) run(ctx context.Context, ops uint64) error {
+	total := 0
+	for _, op := range operations {
+		total += op.weight
+	}
+	restarts := map[uint64]bool{h.Uint64N(ops): true, h.Uint64N(ops): true, h.Uint64N(ops): true}
+	for i := range ops {
+		if restarts[i] {
+			if err := h.restart(); err != nil {
+				return fmt.Errorf("operation %d: %w", i, err)
+			}
+		}
+		choice := h.IntN(total)
+		for _, op := range operations {
+			if choice -= op.weight; choice >= 0 {
+				continue
+			}
+			if err := op.run(h, ctx); err != nil {
+				return fmt.Errorf("operation %d: %w", i, err)
+			}
+			break
+		}
+	}
+	return h.readEverything(ctx)
+}
+
+// restart ends the server, gently or not, and starts it again.
+func (h *history) restart() error {
+	h.note("restart")
+	h.client.Close()
+	end := h.server.Stop
+	if h.IntN(2) == 0 {
+		end = h.server.Kill
+	}
+	return errors.Join(end(), h.server.Start())
+}
+
+func (h *history) note(line string) {
+	const keep = 25
+	if h.trail = append(h.trail, line); len(h.trail) > keep {
+		h.trail = h.trail[1:]
+	}
+}
+
+// do sends a request and remembers it for the report of a failure.
+func (h *history) do(ctx context.Context, r harness.Request) (harness.Reply, error) {
+	reply, err := h.client.Do(ctx, r)
+	line := fmt.Sprintf("%s %s (%d bytes)", r.Method, r.Path, len(r.Body))
+	for name, value := range r.Header {
+		if name != "Content-Type" {
+			line += fmt.Sprintf(" %s: %s", name, value)
+		}
+	}
+	h.note(fmt.Sprintf("%s -> %d %s", line, reply.Status, reply.Code()))
+	return reply, err
+}
+
+// expect compares a reply with the status and, unless it is "", the error code
+// that the model says.
+func expect(reply harness.Reply, what string, status int, code string) error {
+	if reply.Status != status {
+		return fmt.Errorf("%s: status %d, the model says %d %s: %.300s", what, reply.Status, status, code, reply.Body)
+	}
+	if code != "" && len(reply.Body) > 0 && reply.Code() != code {
+		return fmt.Errorf("%s: code %s, the model says %s", what, reply.Code(), code)
+	}
+	return nil
+}
+
+// expectHeader compares one header of a reply.
+func expectHeader(reply harness.Reply, what, name, want string) error {
+	if got := reply.Header.Get(name); got != want {
+		return fmt.Errorf("%s: %s is %q, the model says %q", what, name, got, want)
+	}
+	return nil
+}
+
+// pick returns a random element.
+func pick[T any](h *history, from []T) T { return from[h.IntN(len(from))] }
+
+func (h *history) repository() *repository { return pick(h, h.model.repositories) }
+
+// digest returns one of the digests by which a blob is known.
+func (h *history) digest(b *blob) string {
+	if b.has512 && h.IntN(3) == 0 {
+		return b.sha512
+	}
+	return b.sha256
+}
+
+const get, head = http.MethodGet, http.MethodHead
