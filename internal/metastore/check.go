@@ -92,8 +92,9 @@ func check(ctx context.Context, c database.Conn, w database.Writer, report *Repo
 		return err
 	}
 	report.Head = eventlog.Origin(end.Log)
+	built := newState(w)
 	err = replay(ctx, c, report.Head, end, func(page []replayed) error {
-		if err := replayPageInto(w, page); err != nil {
+		if err := replayPageInto(w, built, page); err != nil {
 			return err
 		}
 		last := &page[len(page)-1].event
@@ -104,6 +105,10 @@ func check(ctx context.Context, c database.Conn, w database.Writer, report *Repo
 	if err != nil {
 		return err
 	}
+	return compareAll(ctx, c, w, report)
+}
+
+func compareAll(ctx context.Context, c, w database.Conn, report *Report) error {
 	for _, view := range views {
 		rows, err := compare(ctx, view.table, c, w)
 		report.Views = append(report.Views, ViewReport{Name: view.name, Rows: rows})
@@ -114,12 +119,12 @@ func check(ctx context.Context, c database.Conn, w database.Writer, report *Repo
 	return findMissing(c, report)
 }
 
-func replayPageInto(w database.Writer, page []replayed) error {
+func replayPageInto(w database.Writer, s state, page []replayed) error {
 	if err := w.Begin(false); err != nil {
 		return err
 	}
 	for i := range page {
-		if _, err := apply(w, &page[i].event, page[i].fact); err != nil {
+		if _, err := apply(s, &page[i].event, page[i].fact); err != nil {
 			return errors.Join(err, w.Rollback())
 		}
 	}

@@ -277,7 +277,7 @@ func (b *batch) writeEntry(w database.Conn, c *change, entry *registry.Entry, no
 	if err != nil {
 		return err
 	}
-	rows, err := apply(w, e, f)
+	rows, err := apply(newState(w), e, f)
 	b.rows += rows
 	return err
 }

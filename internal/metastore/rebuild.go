@@ -103,11 +103,12 @@ func headAt(c database.Conn, log string, at eventlog.Sequence) (eventlog.Head, e
 // none but the last needs a flush.
 func (s *Store) refill(ctx context.Context, from, end eventlog.Head, progress Progress) error {
 	return s.db.Read(ctx, func(c database.Conn) error {
+		own := newState(s.db.Writer())
 		return replay(ctx, c, from, end, func(page []replayed) error {
 			last := page[len(page)-1].event.Sequence
 			err := s.transact(false, func(w database.Writer) error {
 				for i := range page {
-					if _, err := apply(w, &page[i].event, page[i].fact); err != nil {
+					if _, err := apply(own, &page[i].event, page[i].fact); err != nil {
 						return err
 					}
 				}

@@ -94,17 +94,17 @@ func (e edit) run(c database.Conn) error {
 
 // apply runs an event through all views and returns the number of rows that
 // it put or deleted.
-func apply(c database.Conn, e *eventlog.Event, f fact.Fact) (int, error) {
+func apply(s state, e *eventlog.Event, f fact.Fact) (int, error) {
 	var edits []edit
 	for _, view := range views {
-		more, err := view.apply(state{c}, e, f)
+		more, err := view.apply(s, e, f)
 		if err != nil {
 			return 0, fmt.Errorf("apply event %d (%s) to view %s: %w", e.Sequence, e.Kind, view.name, err)
 		}
 		edits = append(edits, more...)
 	}
 	for _, change := range edits {
-		if err := change.run(c); err != nil {
+		if err := change.run(s.conn); err != nil {
 			return 0, fmt.Errorf("apply event %d (%s): %w", e.Sequence, e.Kind, err)
 		}
 	}
@@ -125,35 +125,55 @@ func decode(e *eventlog.Event) (fact.Fact, error) {
 }
 
 // state is what apply may read: the views before the event.
-type state struct{ conn database.Conn }
+type state struct {
+	conn database.Conn
+	// ids remembers the ids of repositories by name and of blobs by digest:
+	// no event changes or removes them. It must not outlive a transaction
+	// that is rolled back.
+	ids map[string]int64
+}
+
+// maxIDs bounds state.ids; at that size it starts anew.
+const maxIDs = 20_000
+
+func newState(c database.Conn) state { return state{conn: c, ids: map[string]int64{}} }
 
 // errUnknownRow: an event names something that the events before it did not make.
 var errUnknownRow = errors.New("names something that is not there")
 
-// repository returns the id of a repository.
-func (s state) repository(name string) (int64, error) {
-	var id int64
-	found, err := one(s.conn, func(r database.Rows) error { id = r.Int(0); return nil },
-		"SELECT id FROM repositories WHERE name = $1", name)
-	if err == nil && !found {
-		err = fmt.Errorf("repository %s: %w", name, errUnknownRow)
+// id returns the id of a row by a unique text.
+func (s state) id(sql, text string) (int64, error) {
+	if id, ok := s.ids[text]; ok {
+		return id, nil
 	}
-	return id, err
+	var id int64
+	found, err := one(s.conn, func(r database.Rows) error { id = r.Int(0); return nil }, sql, text)
+	if err != nil {
+		return 0, err
+	}
+	if !found {
+		return 0, fmt.Errorf("%s: %w", text, errUnknownRow)
+	}
+	if len(s.ids) >= maxIDs {
+		clear(s.ids)
+	}
+	s.ids[text] = id
+	return id, nil
+}
+
+// repository returns the id of a repository. Its name cannot be taken for a
+// digest: there is no colon in it.
+func (s state) repository(name string) (int64, error) {
+	return s.id("SELECT id FROM repositories WHERE name = $1", name)
 }
 
 // blob returns the id of the blob with a digest.
 func (s state) blob(d identity.Digest) (int64, error) {
-	var id int64
 	column, err := digestColumn(d)
 	if err != nil {
 		return 0, err
 	}
-	found, err := one(s.conn, func(r database.Rows) error { id = r.Int(0); return nil },
-		"SELECT id FROM blobs WHERE "+column+" = $1", d.String())
-	if err == nil && !found {
-		err = fmt.Errorf("blob %s: %w", d, errUnknownRow)
-	}
-	return id, err
+	return s.id("SELECT id FROM blobs WHERE "+column+" = $1", d.String())
 }
 
 // both returns the ids of a repository and of a blob.
