@@ -3,6 +3,9 @@
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 20s
 
+# The version is stamped from git describe, which works in every checkout.
+export GOFLAGS += -buildvcs=false
+
 LDFLAGS := -X main.version=$(VERSION)
 SERVER  := CGO_ENABLED=0 go run -ldflags "$(LDFLAGS)" ./cmd/artifactstore
 CHECK   := go run ./scripts/check
@@ -17,7 +20,7 @@ dev: ## Serve on 127.0.0.1:5000 and keep the data in ./data
 	$(SERVER) serve
 
 build: ## Build one static binary, bin/artifactstore
-	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags "$(LDFLAGS)" -o bin/artifactstore ./cmd/artifactstore
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/artifactstore ./cmd/artifactstore
 
 test: ## Set up and run every test; REQUIRE=all makes a skip a failure
 	@$(CHECK)

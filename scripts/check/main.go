@@ -163,7 +163,7 @@ func (r *runner) environment(more ...string) []string {
 	env := append(os.Environ(),
 		"PATH="+path,
 		"CGO_ENABLED=0",
-		"GOFLAGS=-buildvcs=false",
+		"GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -buildvcs=false"),
 		"ARTIFACTSTORE_BIN="+r.path("bin", "artifactstore"))
 	return append(env, more...)
 }

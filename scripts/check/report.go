@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -59,7 +60,7 @@ func (r *report) step(name string, took time.Duration, err error) {
 	defer r.mu.Unlock()
 	r.times = append(r.times, stepTime{name: name, took: took, failed: err != nil})
 	for _, err := range flatten(err) {
-		if err == errTests {
+		if errors.Is(err, errTests) {
 			continue
 		}
 		r.tests[test{"step", name}] = failed
