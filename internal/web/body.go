@@ -25,8 +25,8 @@ func (e *BodyError) Error() string { return "read request body: " + e.Err.Error(
 func (e *BodyError) Unwrap() error { return e.Err }
 
 // Abort makes reading the body of r fail soon, also a Read that is under way,
-// and for good. It may be called from any goroutine until the request's handler
-// has returned. Outside Wrap it does nothing.
+// and for good. It may be called from any goroutine. It does nothing once the
+// request's handler has returned, and nothing outside Wrap.
 func Abort(r *http.Request) {
 	if b, ok := r.Body.(*body); ok {
 		b.abort()
@@ -49,6 +49,7 @@ type body struct {
 	mu      sync.Mutex
 	until   time.Time // the deadline that is set
 	aborted bool
+	ended   bool // the connection may be serving another request
 }
 
 func newBody(inner io.ReadCloser, control *http.ResponseController, o Options) *body {
@@ -121,8 +122,18 @@ func (b *body) disarm() {
 func (b *body) abort() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.ended {
+		return
+	}
 	b.aborted = true
 	b.control.SetReadDeadline(time.Unix(1, 0))
+}
+
+// end makes abort do nothing.
+func (b *body) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = true
 }
 
 func (b *body) isAborted() bool {

@@ -33,6 +33,8 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, o O
 		IdleTimeout:       o.IdleTimeout,
 		MaxHeaderBytes:    o.HeaderBytes,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
+		// "OPTIONS *" is a request like others: it is logged.
+		DisableGeneralOptionsHandler: true,
 		// Requests in flight outlive ctx: they are drained.
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		TLSConfig:   tlsConfig(o.TLS),

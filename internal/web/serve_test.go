@@ -197,6 +197,35 @@ func TestAbortEndsARead(t *testing.T) {
 	})
 }
 
+func TestAbortOfAnEarlierRequestHarmsNoLaterOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var earlier *http.Request
+		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if earlier != nil {
+				web.Abort(earlier)
+			}
+			earlier = r
+			readAll(w, r)
+		}, web.Options{})
+		c := s.dial()
+		defer c.Close()
+		from := bufio.NewReader(c)
+		for range 2 {
+			go io.WriteString(c, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
+			res, err := http.ReadResponse(from, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if data, err := io.ReadAll(res.Body); err != nil || string(data) != "3" || res.StatusCode != 200 {
+				t.Errorf("answered %s %q, %v", res.Status, data, err)
+			}
+		}
+		c.Close()
+		s.stop()
+		<-s.done
+	})
+}
+
 func TestReaders(t *testing.T) {
 	const rate, size = 1 << 20, 64 << 20
 	tests := []struct {

@@ -114,6 +114,7 @@ func (h *wrapper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // finish answers a panic and logs the request. It runs deferred.
 func (h *wrapper) finish(res *response, r *http.Request, body *body, entry *record) {
 	cause := recover()
+	body.end()
 	if cause != nil && cause != http.ErrAbortHandler {
 		entry.panicked(cause)
 		if res.status == 0 {
