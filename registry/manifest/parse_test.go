@@ -254,10 +254,10 @@ func TestParseHoldsLimits(t *testing.T) {
 	}
 }
 
-// TestParseCostsAMultipleOfTheInput holds Parse to the weight that callers
+// TestParseCostsAMultipleOfTheInput holds the reading of large manifests to the weight that callers
 // reserve for it: 10 bytes of memory for each byte of a manifest.
 func TestParseCostsAMultipleOfTheInput(t *testing.T) {
-	const size = 4 << 20
+	const size = 2 << 20
 	fill := func(head string, element func(i int) string, tail string) []byte {
 		var b strings.Builder
 		b.WriteString(head)
@@ -266,7 +266,7 @@ func TestParseCostsAMultipleOfTheInput(t *testing.T) {
 		}
 		return []byte(strings.TrimSuffix(b.String(), ",") + tail)
 	}
-	unlimited := manifest.Limits{Descriptors: 10_000, Entries: 10_000}
+	limits := manifest.DefaultLimits()
 	tests := []struct {
 		name string
 		raw  []byte
@@ -287,7 +287,7 @@ func TestParseCostsAMultipleOfTheInput(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			_, err := manifest.Parse(tt.raw, "", unlimited)
+			_, err := manifest.Parse(tt.raw, "", limits)
 			runtime.ReadMemStats(&after)
 			if err == nil {
 				t.Error("accepted")
