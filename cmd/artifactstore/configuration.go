@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"artifactstore/internal/config"
+)
+
+func configCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Check, show or describe the configuration",
+		Args:  noSuchCommand,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(configCheckCommand(), configShowCommand(), configSchemaCommand())
+	return cmd
+}
+
+func configCheckCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check [FILE]",
+		Short: "Check the configuration as serve would, and start nothing",
+		Long: `Check reads FILE (or the file of --config), the environment and the flags as
+serve would, and starts nothing. All problems are printed, each with its place.`,
+		Args: atMost(1),
+	}
+	s := addSettings(cmd, serveKeys...)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			s.file = args[0]
+		}
+		c, err := s.load()
+		if err != nil {
+			return err
+		}
+		if err := checkExposure(&c.Config); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), "The configuration is valid.")
+		return err
+	}
+	return cmd
+}
+
+func configShowCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "Print the effective configuration as YAML, with the source of each value",
+		Args:  noArguments,
+	}
+	s := addSettings(cmd, serveKeys...)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := s.load()
+		if err != nil {
+			return err
+		}
+		return c.YAML(cmd.OutOrStdout(), func(k config.Key) string {
+			if where, ok := c.Where[k.Name]; ok {
+				return where
+			}
+			return "default"
+		})
+	}
+	return cmd
+}
+
+func configSchemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print a JSON Schema of the configuration file",
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(config.Schema())
+			return err
+		},
+	}
+}
+
+// checkExposure refuses to open the registry to other machines by mistake.
+func checkExposure(c *config.Config) error {
+	if c.InsecureNoAuth || c.Loopback() {
+		return nil
+	}
+	return fmt.Errorf(`refusing to listen on %s: other machines could reach it, and there are no accounts:
+anybody who reaches the port could pull, push and delete.
+Listen on 127.0.0.1:5000 (--listen), or pass --insecure-no-auth if something else guards the port`, c.Listen)
+}

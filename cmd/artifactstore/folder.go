@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"artifactstore/internal/durable"
+)
+
+// The names in a data folder.
+const (
+	databaseName = "artifactstore.db"
+	storeName    = "store"
+	lockName     = "lock"
+)
+
+// folder is a data folder.
+type folder struct{ path string }
+
+func (f folder) database() string { return filepath.Join(f.path, databaseName) }
+func (f folder) store() string    { return filepath.Join(f.path, storeName) }
+
+// restrict makes all files of this process unreadable for others, and
+// read-only for the group. It comes before the first file is made: SQLite
+// gives its write-ahead log the mode 0644 whatever the database's own mode is.
+func restrict() { syscall.Umask(0o027) }
+
+// make makes the data folder, and the folders above it, if it is missing.
+func (f folder) make() error {
+	tree, err := durable.Open(f.path, durable.Options{})
+	if err != nil {
+		return fmt.Errorf("make data folder: %w", err)
+	}
+	return tree.Close()
+}
+
+// existing returns the data folder, which must hold a store.
+func existing(path string) (folder, error) {
+	f := folder{path}
+	_, err := os.Stat(f.database())
+	if errors.Is(err, os.ErrNotExist) {
+		return folder{}, fmt.Errorf("there is no store in %s: name its folder with --data (serve makes a new store)", path)
+	}
+	return f, err
+}
+
+// ownExisting returns the data folder, which must hold a store, with its lock.
+func ownExisting(path string) (f folder, unlock func() error, err error) {
+	if f, err = existing(path); err != nil {
+		return f, nil, err
+	}
+	unlock, err = f.lock()
+	return f, unlock, err
+}
+
+// lock takes the exclusive lock of the data folder, which it does not make;
+// whoever writes to the folder holds it. The lock is the kernel's (flock) and
+// ends with the process. The file says who holds it, and stays.
+func (f folder) lock() (unlock func() error, err error) {
+	root, err := os.OpenRoot(f.path)
+	if err != nil {
+		return nil, fmt.Errorf("open data folder: %w", err)
+	}
+	file, err := root.OpenFile(lockName, os.O_RDWR|os.O_CREATE, 0o640)
+	err = errors.Join(err, root.Close())
+	if err != nil {
+		return nil, fmt.Errorf("open lock of data folder: %w", err)
+	}
+	if err := f.claim(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file.Close, nil
+}
+
+// claim locks the open lock file and writes our process id into it.
+func (f folder) claim(file *os.File) error {
+	err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return fmt.Errorf("data folder %s is in use by %s: stop that first, or use another folder (--data)", f.path, holder(file))
+	}
+	if err != nil {
+		return fmt.Errorf("lock data folder %s: %w", f.path, err)
+	}
+	if err := file.Truncate(0); err != nil {
+		return fmt.Errorf("write lock of data folder: %w", err)
+	}
+	if _, err := fmt.Fprintln(file, os.Getpid()); err != nil {
+		return fmt.Errorf("write lock of data folder: %w", err)
+	}
+	return nil
+}
+
+// holder names the process that holds the lock, as far as the file tells: it
+// is empty for the moment in which the holder has just taken it.
+func holder(file *os.File) string {
+	text, err := io.ReadAll(io.LimitReader(file, 32))
+	if pid := strings.TrimSpace(string(text)); err == nil && pid != "" {
+		return "process " + pid
+	}
+	return "another process"
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"artifactstore/eventlog"
+	"artifactstore/internal/metastore"
+)
+
+func rebuildCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rebuild",
+		Short: "Make the views anew from the log, or check that they are what the log says",
+		Long: `Rebuild empties the views of a store and fills them again from the log, after it
+has verified the log. No server may run meanwhile. When it is interrupted, run it again:
+it goes on where it was.
+
+With --check nothing is changed: the log is verified and replayed on the side, and every
+row of every view is compared. That may run beside a server. It exits with 1 at the first
+difference, or at the first event that was changed, dropped, reordered or cut off.`,
+		Args: noArguments,
+	}
+	s := addSettings(cmd, "data")
+	check := cmd.Flags().Bool("check", false, "compare only, and change nothing")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := s.load()
+		if err != nil {
+			return err
+		}
+		progress := reportProgress(cmd.ErrOrStderr())
+		if *check {
+			return checkViews(cmd.Context(), c.Data, progress, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		}
+		return rebuildViews(cmd.Context(), c.Data, progress, cmd.OutOrStdout())
+	}
+	return cmd
+}
+
+// rebuildViews rebuilds the views of the store in a data folder that nobody
+// else uses.
+func rebuildViews(ctx context.Context, path string, progress metastore.Progress, w io.Writer) (err error) {
+	f, unlock, err := ownExisting(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	ledger, err := openLedger(ctx, f, metastore.Options{}, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ledger.Close()) }()
+	// The views are emptied first, and a log that cannot be replayed would
+	// leave nothing in their place.
+	head, err := eventlog.Verify(ctx, ledger.Events())
+	if err != nil {
+		return fmt.Errorf("the log is damaged, so the views were left as they are: %w", err)
+	}
+	if err := ledger.Rebuild(ctx, progress); err != nil {
+		return fmt.Errorf("rebuild the views: %w; run it again to go on", err)
+	}
+	_, err = fmt.Fprintf(w, "The views were rebuilt from %d events.\n", head.Sequence)
+	return err
+}
+
+// checkViews proves that the views are what the log says.
+func checkViews(ctx context.Context, path string, progress metastore.Progress, out, warnings io.Writer) (err error) {
+	ledger, err := openToRead(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ledger.Close()) }()
+	report, failed := ledger.Check(ctx, progress)
+	if report.Head.Log != "" {
+		fmt.Fprintf(out, "log %s: %d events, running hash %s\n", report.Head.Log, report.Head.Sequence, report.Head.Chain)
+	}
+	for _, view := range report.Views {
+		fmt.Fprintf(out, "%-14s %10d rows equal\n", view.Name, view.Rows)
+	}
+	if report.Missing > 0 {
+		fmt.Fprintf(warnings, "warning: the bytes of %d stored contents are missing from the database; the first is that of event %d\n",
+			report.Missing, report.FirstMissing)
+	}
+	return explainCheck(failed)
+}
+
+// explainCheck adds to the outcome of a check what it means for the operator.
+func explainCheck(err error) error {
+	if difference, ok := errors.AsType[*metastore.Difference](err); ok {
+		return fmt.Errorf("a view is not what the log says: %w; 'artifactstore rebuild' makes the views anew", difference)
+	}
+	if fault, ok := errors.AsType[*eventlog.Fault](err); ok {
+		return fmt.Errorf("the log is not what was written: %w; restore it from a backup", fault)
+	}
+	if err != nil {
+		return fmt.Errorf("check the views: %w", advise(err))
+	}
+	return nil
+}
+
+// reportProgress returns a Progress that writes a line now and then.
+func reportProgress(w io.Writer) metastore.Progress {
+	const interval = time.Second
+	last := time.Now()
+	return func(done, total eventlog.Sequence) {
+		if now := time.Now(); now.Sub(last) >= interval || done == total {
+			last = now
+			fmt.Fprintf(w, "%d of %d events\n", done, total)
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"artifactstore/distribution"
+	"artifactstore/internal/config"
+	"artifactstore/internal/web"
+	"artifactstore/internal/worker"
+)
+
+// purgeInterval is how often expired upload sessions are removed.
+const purgeInterval = time.Hour
+
+func serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the registry",
+		Long: `Serve runs the registry until SIGTERM or SIGINT. Then it takes no more
+requests, finishes those in flight and exits; a second signal ends it at once.
+
+With no arguments it listens on 127.0.0.1:5000 and keeps its data in ./data:
+
+  artifactstore serve
+  oras push --plain-http localhost:5000/demo:v1 file.txt
+
+Every other setting is a key of a configuration file (--config) or an environment
+variable: see 'artifactstore config show'.`,
+		Args: noArguments,
+	}
+	s := addSettings(cmd, serveKeys...)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := s.load()
+		if err != nil {
+			return err
+		}
+		return serve(cmd.Context(), &c.Config, cmd.ErrOrStderr())
+	}
+	return cmd
+}
+
+// serve runs the registry until ctx is done; it speaks to the operator on w.
+func serve(ctx context.Context, c *config.Config, w io.Writer) (err error) {
+	if err := checkExposure(c); err != nil {
+		return err
+	}
+	certificate, err := loadCertificate(c.TLS)
+	if err != nil {
+		return err
+	}
+	log := newLogger(c.Log, w)
+	store, err := openStore(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.close()) }()
+	listener, err := listen(c)
+	if err != nil {
+		return err
+	}
+	data, err := filepath.Abs(c.Data)
+	if err != nil {
+		return errors.Join(fmt.Errorf("find data folder: %w", err), listener.Close())
+	}
+	greet(c, listener.Addr(), data, w)
+	log.Info("serving", "address", listener.Addr().String(), "data", data, "tls", certificate != nil)
+	err = run(ctx, store, listener, web.Options{
+		Log: log, Failure: distribution.Failure, TLS: certificate,
+		MinRate: int64(c.Limits.BodyMinRate), HeaderTimeout: time.Duration(c.Limits.HeaderTimeout),
+		HeaderBytes: int(c.Limits.HeaderSize), DrainTimeout: time.Duration(c.Shutdown.Timeout),
+	})
+	log.Info("stopped")
+	return err
+}
+
+// run serves the store and does its background work until ctx is done, and
+// returns when both have ended.
+func run(ctx context.Context, store *store, listener net.Listener, o web.Options) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer cancel()
+	background.Go(func() {
+		worker.Every(ctx, purgeInterval, func(ctx context.Context) { purgeUploads(ctx, store, o.Log) })
+	})
+	return web.Serve(ctx, listener, routes(store), o)
+}
+
+// routes is all that the listener serves. It is no http.ServeMux because that
+// answers paths which are not clean by a redirect, before the API can refuse
+// them in its own form.
+func routes(store *store) http.Handler {
+	live, ready := web.Live(), web.Ready(store.ready)
+	api := distribution.New(store.registry, distribution.Options{})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/livez":
+			live.ServeHTTP(w, r)
+		case "/readyz":
+			ready.ServeHTTP(w, r)
+		default:
+			api.ServeHTTP(w, r)
+		}
+	})
+}
+
+func purgeUploads(ctx context.Context, store *store, log *slog.Logger) {
+	removed, err := store.registry.PurgeUploads(ctx)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		log.Error("upload sessions could not be purged", "removed", removed, "error", err)
+	case removed > 0:
+		log.Info("upload sessions purged", "removed", removed)
+	}
+}
+
+// listen opens the address, and makes sure that a name did not lead beyond
+// loopback.
+func listen(c *config.Config) (net.Listener, error) {
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("%w; choose another address with --listen", err)
+	}
+	addr, ok := listener.Addr().(*net.TCPAddr)
+	if !c.InsecureNoAuth && (!ok || !addr.IP.IsLoopback()) {
+		return nil, errors.Join(fmt.Errorf("refusing to listen: %s is %s, which other machines can reach", c.Listen, listener.Addr()), listener.Close())
+	}
+	return listener, nil
+}
+
+func loadCertificate(c config.TLS) (*tls.Config, error) {
+	if c.Cert == "" {
+		return nil, nil
+	}
+	certificate, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+	if err != nil {
+		return nil, fmt.Errorf("load tls.cert and tls.key: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, nil
+}
+
+func newLogger(c config.Log, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.Level.Slog()}
+	if c.Format == config.JSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// greet tells a person where everything is. Logs in JSON are for programs,
+// which would stumble over it.
+func greet(c *config.Config, address net.Addr, data string, w io.Writer) {
+	if c.Log.Format == config.JSON {
+		return
+	}
+	scheme, insecure := "https", ""
+	if c.TLS.Cert == "" {
+		scheme, insecure = "http", "--plain-http "
+	}
+	host := address.String()
+	if tcp, ok := address.(*net.TCPAddr); ok && (tcp.IP.IsLoopback() || tcp.IP.IsUnspecified()) {
+		host = fmt.Sprintf("localhost:%d", tcp.Port)
+	}
+	fmt.Fprintf(w, "artifactstore listens on %s://%s and keeps its data in %s\n", scheme, address, data)
+	fmt.Fprintf(w, "Push to it:  oras push %s%s/demo:v1 FILE    Stop it:  Ctrl-C\n", insecure, host)
+}

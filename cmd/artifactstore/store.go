@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"artifactstore/internal/budget"
+	"artifactstore/internal/config"
+	"artifactstore/internal/dataplane"
+	"artifactstore/internal/metastore"
+	"artifactstore/registry"
+	"artifactstore/storagedriver"
+	"artifactstore/storagedriver/filesystem"
+)
+
+// storeOfFiles is the logical name of the filesystem store in receipts. It is
+// part of the format of the log: see docs/format/layout.md.
+const storeOfFiles = "files"
+
+// store is everything behind the front door, over one data folder.
+type store struct {
+	registry *registry.Registry
+	ledger   *metastore.Store
+	closers  []func() error // in the order of opening
+}
+
+// openStore opens the store in the data folder, makes it if it is missing, and
+// migrates it. It holds the lock of the folder until close.
+func openStore(ctx context.Context, c *config.Config, log *slog.Logger) (_ *store, err error) {
+	s := new(store)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	f := folder{c.Data}
+	if err := f.make(); err != nil {
+		return nil, err
+	}
+	unlock, err := f.lock()
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, unlock)
+	s.ledger, err = openLedger(ctx, f, metastore.Options{Log: log}, func(m metastore.Migration) {
+		log.Info("migrating", "version", m.Version, "migration", m.Name)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, s.ledger.Close)
+	return s, s.openRegistry(ctx, c, f, log)
+}
+
+// openRegistry puts the registry on top of the ledger.
+func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, log *slog.Logger) error {
+	driver, err := filesystem.Open(f.store(), filesystem.Options{})
+	if err != nil {
+		return fmt.Errorf("open the store of files: %w", err)
+	}
+	s.closers = append(s.closers, driver.Close)
+	memory := budget.New(int64(c.Limits.MemoryBudget))
+	stores := map[string]storagedriver.Driver{storeOfFiles: driver}
+	plane, err := dataplane.New(stores, storeOfFiles, s.ledger, dataplane.Options{
+		InlineLimit: int64(c.Storage.InlineLimit),
+		Reserve:     int64(c.Storage.Reserve),
+		Budget:      memory,
+		BootID:      bootID(),
+	})
+	if err != nil {
+		return fmt.Errorf("open the data plane: %w", err)
+	}
+	s.registry, err = registry.New(ctx, s.ledger, plane, registry.Options{
+		AllowSparse:    c.Manifests.AllowSparse,
+		DeleteDisabled: !c.Delete.Enabled,
+		UploadExpiry:   time.Duration(c.Uploads.Expire),
+		MaxManifest:    int64(c.Manifests.MaxSize),
+		Budget:         memory,
+		Log:            log,
+	})
+	if err != nil {
+		return fmt.Errorf("open the store in %s: %w", f.path, advise(err))
+	}
+	return nil
+}
+
+// bootID names this run of the machine. Where the system has no name for it
+// each process is taken for a run of its own, which only costs reading staged
+// bytes again.
+func bootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id") // Linux: random(4)
+	if err != nil || len(id) == 0 {
+		return rand.Text()
+	}
+	return strings.TrimSpace(string(id))
+}
+
+// close closes everything in reverse order.
+func (s *store) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+// ready returns why pushes would be refused now, or nil.
+func (s *store) ready(ctx context.Context) error {
+	return errors.Join(s.ledger.Healthy(), s.registry.Ready(ctx))
+}
+
+// openLedger opens the database of a data folder whose lock is held, and
+// migrates it.
+func openLedger(ctx context.Context, f folder, o metastore.Options, progress func(metastore.Migration)) (*metastore.Store, error) {
+	ledger, err := metastore.Open(ctx, f.database(), o)
+	if err != nil {
+		return nil, fmt.Errorf("open the store in %s: %w", f.path, advise(err))
+	}
+	if err := ledger.Migrate(ctx, progress); err != nil {
+		return nil, errors.Join(fmt.Errorf("migrate the store in %s: %w", f.path, advise(err)), ledger.Close())
+	}
+	return ledger, nil
+}
+
+// openToRead opens the database of a data folder beside a server.
+func openToRead(ctx context.Context, path string) (*metastore.Store, error) {
+	f, err := existing(path)
+	if err != nil {
+		return nil, err
+	}
+	ledger, err := metastore.Open(ctx, f.database(), metastore.Options{ReadOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("open the store in %s: %w", path, advise(err))
+	}
+	return ledger, nil
+}
+
+// advise adds to the error of a store what the operator can do about it.
+func advise(err error) error {
+	switch {
+	case errors.Is(err, metastore.ErrNewer):
+		return fmt.Errorf("%w; use that version or a later one, the store was not changed", err)
+	case errors.Is(err, metastore.ErrOutdated):
+		return fmt.Errorf("%w; run 'artifactstore migrate' or 'artifactstore serve', which migrates by itself", err)
+	case errors.Is(err, metastore.ErrRebuild):
+		return fmt.Errorf("%w; run 'artifactstore rebuild'", err)
+	}
+	return err
+}
