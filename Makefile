@@ -2,6 +2,8 @@
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 20s
+SOAK     ?= 1
+BENCH    ?=
 
 # The version is stamped from git describe, which works in every checkout.
 export GOFLAGS += -buildvcs=false
@@ -37,14 +39,14 @@ migrate: ## Bring the store in ./data to the schema of this version
 fuzz: ## Fuzz every target for FUZZTIME (20s)
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
 
-bench: build ## Measure the server, beside the limits of this machine
-	@scripts/bench
+bench: build ## Measure the server, beside the limits of this machine; flags in BENCH
+	@ARTIFACTSTORE_BIN=bin/artifactstore go run ./conformance/bench $(BENCH)
 
 conformance: ## Run the official suite and the real clients against the binary
 	@$(CHECK) conformance
 
-soak: build ## Run the long form of the tests (hours with SOAK=...)
-	@scripts/soak
+soak: build ## Run the crash and model tests SOAK (1) times their long form
+	@SOAK=$(SOAK) scripts/soak
 
 vuln: ## Look for known vulnerabilities that the code can reach (needs the network)
 	@$(CHECK) vuln

@@ -53,7 +53,7 @@ func (f File) functions() []string {
 			wrong = append(wrong, fmt.Sprintf("%s: has an init function: nothing happens before main", f.at(fn.Pos())))
 		}
 		lines := f.set.Position(fn.End()).Line - f.set.Position(fn.Pos()).Line + 1
-		if !f.Test && lines > MaxFunction {
+		if !f.Test && !suite(f.Package) && lines > MaxFunction {
 			wrong = append(wrong, fmt.Sprintf("%s: %s has %d lines, more than %d", f.at(fn.Pos()), fn.Name.Name, lines, MaxFunction))
 		}
 	}

@@ -72,7 +72,7 @@ func refuse(f File, room Room, rooms []Room, imported string) string {
 		return refuseStandard(f, room, imported)
 	}
 	allowed := room.Modules
-	if f.Test || isSuite(room) {
+	if f.Test || suite(room.Path) {
 		allowed = append(slices.Clone(TestModules), allowed...)
 		for _, other := range rooms {
 			allowed = append(allowed, other.Modules...)
@@ -111,8 +111,11 @@ func refuseStandard(f File, room Room, imported string) string {
 	return ""
 }
 
-// isSuite tells whether a package consists of tests for others to run.
-func isSuite(room Room) bool { return strings.HasSuffix(room.Path, "test") || room.BlackBox }
+// suite tells whether a package consists of tests: named so, for others to run,
+// or a black box.
+func suite(folder string) bool {
+	return strings.HasSuffix(folder, "test") || within(folder, "conformance")
+}
 
 // CheckClock returns every use of the clock in a pure room.
 func CheckClock(files []File, rooms []Room) []string {
@@ -136,7 +139,7 @@ func CheckClock(files []File, rooms []Room) []string {
 func CheckDepth(files []File, rooms []Room, limit int) []string {
 	next := make(map[string][]string)
 	for _, f := range files {
-		if room, ok := roomOf(rooms, f.Package); !ok || f.Test || isSuite(room) {
+		if room, ok := roomOf(rooms, f.Package); !ok || f.Test || suite(room.Path) {
 			continue
 		}
 		for _, imported := range f.imports() {
