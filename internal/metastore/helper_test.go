@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -216,5 +217,7 @@ func populated(t testing.TB, s *store) {
 }
 
 var errRefused = errors.New("refused")
+
+func sorted(lines []string) []string { slices.Sort(lines); return lines }
 
 func repeat(s string, n int) string { return strings.Repeat(s, n) }

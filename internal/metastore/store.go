@@ -35,6 +35,9 @@ type Options struct {
 	Log *slog.Logger
 	// VFS is for tests that inject faults: see sqlite.Options.
 	VFS string
+	// Watch, if it is not nil, is told the cost of every statement, on
+	// whatever goroutine runs it.
+	Watch func(database.Cost)
 }
 
 // Errors that tell in which state the store is.
@@ -85,7 +88,7 @@ var _ registry.Ledger = (*Store)(nil)
 //
 // Open starts the goroutine of the committer; Close ends it.
 func Open(ctx context.Context, path string, o Options) (*Store, error) {
-	db, err := sqlite.Open(ctx, path, sqlite.Options{ReadOnly: o.ReadOnly, VFS: o.VFS})
+	db, err := sqlite.Open(ctx, path, sqlite.Options{ReadOnly: o.ReadOnly, VFS: o.VFS, Watch: o.Watch})
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +207,9 @@ func (s *Store) note(err error) error {
 // failed returns the error of a store that no longer takes changes.
 func (s *Store) failed() error {
 	if cause := s.broken.Load(); cause != nil {
-		return fmt.Errorf("%w: %w", fact.ErrBroken, *cause)
+		// Its text alone: that change's outcome may be unknown, that of
+		// the caller's is not.
+		return fmt.Errorf("%w: %v", fact.ErrBroken, *cause)
 	}
 	return nil
 }

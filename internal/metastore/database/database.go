@@ -66,6 +66,14 @@ type Writer interface {
 	Tidy() error
 }
 
+// Cost is what one execution of a statement took, for those who watch.
+type Cost struct {
+	SQL   string
+	Steps int // instructions of the database's machine; each row takes some
+	Scans int // steps through a table without an index
+	Sorts int // sorts of a result that no index had in order
+}
+
 // ErrBroken is wrapped by errors that mean that the database can no longer be
 // trusted to keep what it is given: a write or a flush failed.
 var ErrBroken = errors.New("the database failed to write")

@@ -18,10 +18,12 @@ const maxStatements = 128
 type conn struct {
 	db    *sqlite3.Conn
 	stmts map[string]*stmt
+	watch func(database.Cost)
 }
 
 type stmt struct {
 	*sqlite3.Stmt
+	conn *conn
 	busy bool // rows of it are open
 	kept bool // it is in conn.stmts
 }
@@ -44,7 +46,7 @@ func (c *conn) prepare(sql string) (*stmt, error) {
 	if prepared == nil || tail != "" {
 		return nil, errors.Join(fmt.Errorf("not one statement: %q", sql), prepared.Close())
 	}
-	s := &stmt{Stmt: prepared, busy: true, kept: keep}
+	s := &stmt{Stmt: prepared, conn: c, busy: true, kept: keep}
 	if keep {
 		c.stmts[sql] = s
 	}
@@ -53,6 +55,14 @@ func (c *conn) prepare(sql string) (*stmt, error) {
 
 // release ends a statement and returns the error of its execution.
 func (s *stmt) release() error {
+	if s.conn.watch != nil {
+		s.conn.watch(database.Cost{
+			SQL:   s.SQL(),
+			Steps: s.Status(sqlite3.STMTSTATUS_VM_STEP, true),
+			Scans: s.Status(sqlite3.STMTSTATUS_FULLSCAN_STEP, true),
+			Sorts: s.Status(sqlite3.STMTSTATUS_SORT, true),
+		})
+	}
 	if !s.kept {
 		return s.Close()
 	}

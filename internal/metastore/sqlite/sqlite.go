@@ -42,6 +42,9 @@ type Options struct {
 	// VFS names a registered VFS of the driver to use instead of the
 	// operating system's; tests inject faults with it.
 	VFS string
+	// Watch, if it is not nil, is told the cost of every statement on the
+	// goroutine that ran it.
+	Watch func(database.Cost)
 }
 
 // DB is an open SQLite database. It implements database.DB.
@@ -100,7 +103,7 @@ func (db *DB) open(ctx context.Context, flags sqlite3.OpenFlag, pragmas ...strin
 	if err != nil {
 		return nil, classify(err)
 	}
-	c := &conn{db: handle, stmts: map[string]*stmt{}}
+	c := &conn{db: handle, stmts: map[string]*stmt{}, watch: db.options.Watch}
 	handle.SetInterrupt(ctx)
 	err = handle.BusyTimeout(busyTimeout)
 	for _, pragma := range pragmas {

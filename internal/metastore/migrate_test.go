@@ -1,0 +1,154 @@
+package metastore_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"artifactstore/eventlog"
+	"artifactstore/internal/metastore"
+	"artifactstore/registry"
+	"artifactstore/registry/fact"
+)
+
+func TestNewStoreMustBeMigratedOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	s, err := metastore.Open(t.Context(), path, metastore.Options{})
+	must(t, err)
+	if err := s.Healthy(); !errors.Is(err, metastore.ErrOutdated) {
+		t.Errorf("healthy: %v", err)
+	}
+	for name, err := range map[string]error{
+		"Update":  s.Update(t.Context(), caller, decided(facts(&fact.RepositoryCreated{Repository: "r"}))),
+		"Read":    s.Read(t.Context(), func(registry.View) error { return nil }),
+		"Head":    func() error { _, err := s.Events().Head(t.Context()); return err }(),
+		"Check":   func() error { _, err := s.Check(t.Context(), nil); return err }(),
+		"Rebuild": s.Rebuild(t.Context(), nil),
+	} {
+		if !errors.Is(err, metastore.ErrOutdated) {
+			t.Errorf("%s gave %v", name, err)
+		}
+	}
+	var ran []string
+	progress := func(m metastore.Migration) { ran = append(ran, m.Name) }
+	must(t, s.Migrate(t.Context(), progress))
+	if len(ran) == 0 || ran[0] != "initial" {
+		t.Errorf("migrations %v", ran)
+	}
+	ran = nil
+	must(t, s.Migrate(t.Context(), progress))
+	if len(ran) != 0 {
+		t.Errorf("migrations %v ran again", ran)
+	}
+	if s.UncleanStart() {
+		t.Error("the start of a new store is unclean")
+	}
+	must(t, s.Close())
+}
+
+func TestStoreOfANewerVersionIsRefused(t *testing.T) {
+	for name, statement := range map[string]string{
+		"schema": "INSERT INTO migrations VALUES (9999, 'from the future', 0)",
+		"format": "UPDATE head SET format = 9999",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := create(t, metastore.Options{})
+			populated(t, s)
+			must(t, s.Close())
+			raw(t, s.path, statement)
+			for _, readOnly := range []bool{false, true} {
+				_, err := metastore.Open(t.Context(), s.path, metastore.Options{ReadOnly: readOnly})
+				if !errors.Is(err, metastore.ErrNewer) {
+					t.Errorf("read only %v: opened with %v", readOnly, err)
+				}
+			}
+		})
+	}
+}
+
+func TestUncleanStartIsNoticed(t *testing.T) {
+	s := checked(t)
+	populated(t, s)
+	s.reopen(t)
+	if s.UncleanStart() {
+		t.Error("unclean after Close")
+	}
+	// A copy of the files of a running store is what a crash leaves.
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	for _, suffix := range []string{"", "-wal"} {
+		data, err := os.ReadFile(s.path + suffix)
+		must(t, err)
+		must(t, os.WriteFile(copied+suffix, data, 0o640))
+	}
+	crashed := &store{path: copied}
+	crashed.open(t)
+	if !crashed.UncleanStart() {
+		t.Error("clean after a crash")
+	}
+	crashed.check(t, "tags")
+	must(t, crashed.Close())
+}
+
+func TestReadOnlyStoreRunsBesideTheWriter(t *testing.T) {
+	s := checked(t)
+	populated(t, s)
+	beside, err := metastore.Open(t.Context(), s.path, metastore.Options{ReadOnly: true})
+	must(t, err)
+	before, err := beside.Events().Head(t.Context())
+	must(t, err)
+	if err := beside.Update(t.Context(), caller, decided(facts(&fact.RepositoryCreated{Repository: "r"}))); !errors.Is(err, metastore.ErrReadOnly) {
+		t.Errorf("Update gave %v", err)
+	}
+	if err := beside.Rebuild(t.Context(), nil); !errors.Is(err, metastore.ErrReadOnly) {
+		t.Errorf("Rebuild gave %v", err)
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- beside.Events().Wait(t.Context(), before.Sequence) }()
+	s.update(t, facts(&fact.RepositoryCreated{Repository: "r"}))
+	must(t, <-waited)
+	report, err := beside.Check(t.Context(), nil)
+	must(t, err)
+	if report.Head.Sequence != before.Sequence+1 {
+		t.Errorf("checked up to %d", report.Head.Sequence)
+	}
+	must(t, beside.Close())
+}
+
+func TestReadOnlyStoreReadsWhatWasClosed(t *testing.T) {
+	s := create(t, metastore.Options{})
+	populated(t, s)
+	must(t, s.Close())
+	before, err := os.ReadFile(s.path)
+	must(t, err)
+	r, err := metastore.Open(t.Context(), s.path, metastore.Options{ReadOnly: true})
+	must(t, err)
+	_, err = eventlog.Verify(t.Context(), r.Events())
+	must(t, err)
+	_, err = r.Check(t.Context(), nil)
+	must(t, err)
+	must(t, r.Close())
+	after, err := os.ReadFile(s.path)
+	must(t, err)
+	if string(before) != string(after) {
+		t.Error("the file was changed")
+	}
+}
+
+func TestOpenReportsWhatIsNoStore(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := metastore.Open(t.Context(), filepath.Join(dir, "none.db"), metastore.Options{ReadOnly: true}); err == nil {
+		t.Error("a missing file was opened for reading")
+	}
+	garbage := filepath.Join(dir, "garbage.db")
+	must(t, os.WriteFile(garbage, []byte(repeat("no database ", 1000)), 0o640))
+	if _, err := metastore.Open(t.Context(), garbage, metastore.Options{}); err == nil {
+		t.Error("garbage was opened")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := metastore.Open(ctx, filepath.Join(dir, "a.db"), metastore.Options{}); err == nil {
+		t.Error("opened with a context that has ended")
+	}
+}
