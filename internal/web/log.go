@@ -84,8 +84,11 @@ func (e *record) log(log *slog.Logger, r *http.Request, res *response, received 
 	case status == 0:
 		status = http.StatusOK
 	}
-	if status >= http.StatusInternalServerError || e.stack != nil {
+	switch {
+	case status >= http.StatusInternalServerError, e.stack != nil:
 		level = slog.LevelError
+	case aborted && !e.gone:
+		level = slog.LevelWarn
 	}
 	if !log.Enabled(r.Context(), level) {
 		return
