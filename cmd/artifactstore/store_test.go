@@ -164,6 +164,19 @@ func TestCheckFindsAChangedEventAndRebuildLeavesTheViews(t *testing.T) {
 	}
 }
 
+func TestAnInterruptedRebuildMustBeFinished(t *testing.T) {
+	dir := filled(t)
+	// What a rebuild leaves that was killed before its first page.
+	edit(t, dir, "DELETE FROM tags; DELETE FROM tag_history; DELETE FROM referrers; DELETE FROM manifest_references; DELETE FROM manifests; "+
+		"DELETE FROM links; DELETE FROM blobs; DELETE FROM repositories; INSERT INTO state (name, value) VALUES ('rebuild', 0)")
+	for _, args := range [][]string{{"serve"}, {"rebuild", "--check"}} {
+		run(t, dir, []string{"ARTIFACTSTORE_LISTEN=127.0.0.1:0"}, args...).expect(t, 1, "the views are incomplete and must be rebuilt; run 'artifactstore rebuild'")
+	}
+	run(t, dir, nil, "log").expect(t, 0, "v1.tag.moved")
+	run(t, dir, nil, "rebuild").expect(t, 0)
+	run(t, dir, nil, "rebuild", "--check").expect(t, 0)
+}
+
 func TestAStoreOfANewerVersionIsRefused(t *testing.T) {
 	dir := filled(t)
 	edit(t, dir, "INSERT INTO migrations (version, name, applied) VALUES (4711, 'from the future', 0)")
