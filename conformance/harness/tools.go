@@ -91,12 +91,13 @@ func (b *buffer) String() string {
 }
 
 // quietEnvironment is the process's environment without proxies, so that
-// traffic to 127.0.0.1 stays there.
+// traffic to 127.0.0.1 stays there, and without settings of the server, so that
+// it has those of the test alone.
 func quietEnvironment() []string {
 	var env []string
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
-		if strings.HasSuffix(strings.ToLower(name), "_proxy") {
+		if strings.HasSuffix(strings.ToLower(name), "_proxy") || strings.HasPrefix(name, "ARTIFACTSTORE_") {
 			continue
 		}
 		env = append(env, v)

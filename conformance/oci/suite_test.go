@@ -33,6 +33,11 @@ func (c counts) String() string {
 
 // TestSuite holds the server to the whole suite: nothing fails and nothing is
 // skipped. Besides address, repositories and TLS only the profile is set.
+//
+// The counts are those of a registry that passes everything, so that a suite
+// that silently checks less is noticed. They are lower than the totals of
+// registries with failures: where a way of pushing fails the suite tries the
+// others, and counts each of them.
 func TestSuite(t *testing.T) {
 	suite := harness.Need(t, "conformance", "the official suite of the distribution specification")
 	tests := []struct {
@@ -41,9 +46,9 @@ func TestSuite(t *testing.T) {
 		suite   []string // environment of the suite
 		server  []string // environment of the server
 	}{
-		{"the stable profile 1.1", 900, []string{"OCI_VERSION=1.1"}, nil},
-		{"the development profile", 990, []string{"OCI_VERSION=dev"}, nil},
-		{"the development profile with sparse manifests", 990,
+		{"the stable profile 1.1", 860, []string{"OCI_VERSION=1.1"}, nil},
+		{"the development profile", 986, []string{"OCI_VERSION=dev"}, nil},
+		{"the development profile with sparse manifests", 1032,
 			[]string{"OCI_VERSION=dev", "OCI_DATA_SPARSE=true"},
 			[]string{"ARTIFACTSTORE_MANIFESTS_ALLOW_SPARSE=true"}},
 	}
