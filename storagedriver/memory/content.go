@@ -1,0 +1,103 @@
+package memory
+
+import (
+	"bytes"
+	"io"
+	"slices"
+)
+
+// pageSize is the size of the pieces that content is kept in.
+const pageSize = 64 << 10
+
+var zeroPage [pageSize]byte
+
+// content is a byte sequence in pages. A page of zeros is nil, so that very
+// large sequences of them fit. A page that is full is never changed.
+type content struct {
+	pages [][]byte
+	size  int64
+}
+
+// room is what the content takes of the store's limit.
+func (c *content) room() int64 {
+	n := int64(0)
+	for _, page := range c.pages {
+		n += int64(len(page))
+	}
+	return n
+}
+
+// needs is what appending p will add to room.
+func (c *content) needs(p []byte) int64 {
+	n := int64(0)
+	c.split(p, func(piece []byte, fresh bool) {
+		if !fresh || !isZeroPage(piece) {
+			n += int64(len(piece))
+		}
+	})
+	return n
+}
+
+func (c *content) append(p []byte) {
+	c.split(p, func(piece []byte, fresh bool) {
+		switch {
+		case fresh && isZeroPage(piece):
+			c.pages = append(c.pages, nil)
+		case fresh:
+			c.pages = append(c.pages, bytes.Clone(piece))
+		default:
+			last := len(c.pages) - 1
+			c.pages[last] = append(c.pages[last], piece...)
+		}
+	})
+	c.size += int64(len(p))
+}
+
+// split calls f with the pieces of p, one per page; fresh if it begins a page.
+func (c *content) split(p []byte, f func(piece []byte, fresh bool)) {
+	at := int(c.size % pageSize)
+	for len(p) > 0 {
+		n := min(len(p), pageSize-at)
+		f(p[:n], at == 0)
+		p, at = p[n:], 0
+	}
+}
+
+func isZeroPage(piece []byte) bool { return bytes.Equal(piece, zeroPage[:]) }
+
+// cut drops what is beyond size, and returns the room that it took.
+func (c *content) cut(size int64) int64 {
+	before := c.room()
+	full, rest := int(size/pageSize), int(size%pageSize)
+	if rest > 0 {
+		last := c.pages[full]
+		if last == nil {
+			last = zeroPage[:]
+		}
+		c.pages[full] = bytes.Clone(last[:rest])
+		full++
+	}
+	c.pages, c.size = c.pages[:full], size
+	return before - c.room()
+}
+
+// snapshot is a copy that later changes of c do not reach.
+func (c *content) snapshot() *content { return &content{slices.Clone(c.pages), c.size} }
+
+// ReadAt implements io.ReaderAt.
+func (c *content) ReadAt(p []byte, offset int64) (int, error) {
+	n := 0
+	for n < len(p) && offset < c.size {
+		at := offset % pageSize
+		page := c.pages[offset/pageSize]
+		if page == nil {
+			page = zeroPage[:]
+		}
+		m := copy(p[n:], page[at:])
+		n, offset = n+m, offset+int64(m)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}

@@ -1,0 +1,174 @@
+// Package memory keeps objects in memory, for tests and for looking at what a
+// driver has to do. It is as strict as the interface allows: states are checked,
+// locators tell nothing of the content.
+package memory
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+
+	"artifactstore/storagedriver"
+)
+
+// Options configure a Driver.
+type Options struct {
+	// Limit is the number of bytes the store has room for; 0 means no limit.
+	// Zeros in long runs take no room.
+	Limit int64
+}
+
+// Driver keeps objects until it is garbage. It is safe for concurrent use.
+type Driver struct{ store *store }
+
+var (
+	_ storagedriver.Driver = (*Driver)(nil)
+	_ storagedriver.Lister = (*Driver)(nil)
+)
+
+// store is what drivers that were opened again share.
+type store struct {
+	mu      sync.Mutex
+	limit   int64
+	used    int64
+	staged  map[string]*content
+	objects map[string]*content
+}
+
+// New returns an empty store.
+func New(o Options) *Driver {
+	return &Driver{&store{
+		limit:   o.Limit,
+		staged:  map[string]*content{},
+		objects: map[string]*content{},
+	}}
+}
+
+// Reopen returns another driver of the same store, as another process would.
+func (d *Driver) Reopen() *Driver { return &Driver{d.store} }
+
+// Locate returns "objects/<id>".
+func (d *Driver) Locate(id, _ string) string { return "objects/" + id }
+
+// Publish moves the bytes from the staged objects to the objects.
+func (d *Driver) Publish(ctx context.Context, id string, state []byte, size int64, locator string) error {
+	if err := checkPublish(ctx, id, locator, d.Locate(id, "")); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	s := d.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if have := s.objects[locator]; have != nil && have.size == size {
+		s.drop(s.staged, id)
+		return nil
+	}
+	c, err := s.saved(id, state, size)
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", id, err)
+	}
+	s.used -= c.cut(size)
+	delete(s.staged, id)
+	s.drop(s.objects, locator)
+	s.objects[locator] = c
+	return nil
+}
+
+func checkPublish(ctx context.Context, id, locator, want string) error {
+	if err := storagedriver.CheckLocator(locator); err != nil {
+		return err
+	}
+	if err := check(ctx, id); err != nil {
+		return err
+	}
+	if locator != want {
+		return fmt.Errorf("locator %q is not of %s: %w", locator, id, storagedriver.ErrInvalid)
+	}
+	return nil
+}
+
+// drop forgets what a map has under a key. mu is held.
+func (s *store) drop(from map[string]*content, key string) {
+	if c := from[key]; c != nil {
+		s.used -= c.room()
+		delete(from, key)
+	}
+}
+
+// Open reads a snapshot: what happens to the object later does not matter.
+func (d *Driver) Open(ctx context.Context, locator string, offset, length int64) (io.ReadCloser, error) {
+	c, err := d.object(ctx, locator)
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	n, err := storagedriver.CheckRange(c.size, offset, length)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", locator, err)
+	}
+	return io.NopCloser(io.NewSectionReader(c, offset, n)), nil
+}
+
+// Size returns the size of an object.
+func (d *Driver) Size(ctx context.Context, locator string) (int64, error) {
+	c, err := d.object(ctx, locator)
+	if err != nil {
+		return 0, fmt.Errorf("size: %w", err)
+	}
+	return c.size, nil
+}
+
+func (d *Driver) object(ctx context.Context, locator string) (*content, error) {
+	if err := storagedriver.CheckLocator(locator); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	c := d.store.objects[locator]
+	if c == nil {
+		return nil, fmt.Errorf("%s: %w", locator, storagedriver.ErrNotExist)
+	}
+	return c, nil // objects never change
+}
+
+// Delete forgets an object.
+func (d *Driver) Delete(ctx context.Context, locator string) error {
+	if err := storagedriver.CheckLocator(locator); err != nil {
+		return fmt.Errorf("delete: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("delete %s: %w", locator, err)
+	}
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	d.store.drop(d.store.objects, locator)
+	return nil
+}
+
+// Health counts bytes against the limit.
+func (d *Driver) Health(ctx context.Context) (storagedriver.Health, error) {
+	health := storagedriver.Unlimited()
+	if err := ctx.Err(); err != nil {
+		return health, fmt.Errorf("health: %w", err)
+	}
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	if d.store.limit > 0 {
+		health.Free, health.Total = max(0, d.store.limit-d.store.used), d.store.limit
+	}
+	return health, nil
+}
+
+// Staged lists the staged objects.
+func (d *Driver) Staged(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("list staged objects: %w", err)
+	}
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	return slices.Sorted(maps.Keys(d.store.staged)), nil
+}
