@@ -135,7 +135,7 @@ func TestPairedBuffersTakeTurns(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.Close()
-	if &tr.Next()[0] != &tr.Next()[0] {
+	if one, again := &tr.Next()[0], &tr.Next()[0]; one != again {
 		t.Error("one buffer became two")
 	}
 	tr.Grow()
