@@ -154,8 +154,11 @@ type wireError struct {
 // write sends one error. A response to HEAD has no body.
 func write(w http.ResponseWriter, r *http.Request, status int, e registry.Error) {
 	header := w.Header()
-	for _, name := range []string{"Content-Length", "Etag", "Accept-Ranges", "Content-Type"} {
-		header.Del(name)
+	for _, name := range []string{"Content-Length", "Content-Type", "Etag", "Accept-Ranges", "Docker-Content-Digest"} {
+		header.Del(name) // of what was about to be served
+	}
+	if status != http.StatusRequestedRangeNotSatisfiable {
+		header.Del("Content-Range")
 	}
 	if r.Method == http.MethodHead {
 		w.WriteHeader(status)

@@ -9,6 +9,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -162,5 +163,25 @@ func TestFailureHasTheFormOfTheAPI(t *testing.T) {
 	}
 	if code := errorCode(t, w.Body); code != "UNKNOWN" {
 		t.Errorf("code %q", code)
+	}
+}
+
+func TestResponseThatCannotBeCompletedIsCutOff(t *testing.T) {
+	log := new(logBuffer)
+	s := httptest.NewServer(web.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK) // of no length that the client could check
+		io.WriteString(w, strings.Repeat("x", 10_000))
+		distribution.Fail(w, r, distribution.CutOff(errors.New("disk on fire")))
+	}), web.Options{Log: slog.New(slog.NewJSONHandler(log, nil))}))
+	defer s.Close()
+	res, err := s.Client().Get(s.URL + "/v2/a/blobs/x")
+	must(t, err)
+	defer res.Body.Close()
+	if data, err := io.ReadAll(res.Body); err == nil {
+		t.Errorf("read %d bytes without an error", len(data))
+	}
+	s.Close() // waits for the handler
+	if text := log.String(); !strings.Contains(text, "disk on fire") || !strings.Contains(text, `"aborted":true`) {
+		t.Errorf("logged %s", text)
 	}
 }

@@ -42,3 +42,6 @@ func Status(code registry.Code) (status int, ok bool) {
 func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	fail(w, r, parsePath(r.URL.EscapedPath()), err)
 }
+
+// CutOff is what a handler returns that began a response and cannot end it.
+func CutOff(err error) error { return errCutOff{err} }
