@@ -80,7 +80,7 @@ const maxTags = 256
 
 // parseWeight is how many bytes of memory a byte of a manifest is counted as
 // while it is being parsed.
-const parseWeight = 10
+const parseWeight = 14
 
 // PutManifest stores a manifest and sets its tags, all or nothing. Pushing what
 // is there already succeeds and changes nothing. Refusals: ManifestInvalid,
