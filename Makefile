@@ -1,14 +1,16 @@
 # The commands of this repository. They need Go and make; the logic is in scripts/.
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 FUZZTIME ?= 20s
 SOAK     ?= 1
 BENCH    ?=
 
-# The version is stamped from git describe, which works in every checkout.
+# Version and commit are stamped here: the go command refuses to where it does
+# not trust the owner of the checkout.
 export GOFLAGS += -buildvcs=false
 
-LDFLAGS := -X main.version=$(VERSION)
+LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 SERVER  := CGO_ENABLED=0 go run -ldflags "$(LDFLAGS)" ./cmd/artifactstore
 CHECK   := go run ./scripts/check
 
