@@ -93,7 +93,10 @@ func check(ctx context.Context, c database.Conn, w database.Writer, report *Repo
 	}
 	report.Head = eventlog.Origin(end.Log)
 	built := newState(w)
-	err = replay(ctx, c, report.Head, end, func(page []replayed) error {
+	read := func(_ context.Context, after eventlog.Sequence) ([]eventlog.Event, error) {
+		return readEvents(c, after, replayPage)
+	}
+	err = replay(ctx, read, report.Head, end, func(page []replayed) error {
 		if err := replayPageInto(w, built, page); err != nil {
 			return err
 		}

@@ -90,7 +90,7 @@ func (s *Store) commit(first *job, more func() *job) {
 		b.answer(nil)
 		return
 	}
-	if len(b.jobs) > 1 && s.failed() == nil {
+	if len(b.jobs) > 1 && s.Healthy() == nil {
 		for _, j := range b.jobs {
 			s.commit(j, func() *job { return nil })
 		}
@@ -110,6 +110,7 @@ type batch struct {
 	settled bool // flush cannot be changed any more: something was written
 	began   time.Time
 	head    eventlog.Head
+	state   state // what apply reads; it ends with the batch, whatever becomes of it
 	rows    int
 	bytes   int
 }
@@ -117,10 +118,12 @@ type batch struct {
 // run decides, writes and commits. Its error is that of the whole batch.
 func (b *batch) run(more func() *job) error {
 	s, w := b.store, b.store.db.Writer()
-	if err := s.failed(); err != nil {
+	// It may have changed since the jobs were queued.
+	if err := s.Healthy(); err != nil {
 		return err
 	}
 	b.began = time.Now()
+	b.state = newState(w)
 	err := w.Begin(b.flush)
 	if err == nil {
 		err = b.fill(more)
@@ -255,6 +258,10 @@ func (b *batch) write(c *change, now int64) error {
 
 // writeEntry writes an event, its content row, and what the views make of it.
 func (b *batch) writeEntry(w database.Conn, c *change, entry *registry.Entry, now int64) error {
+	content, err := contentOf(entry)
+	if err != nil {
+		return err
+	}
 	e, err := newEvent(entry, c.caller, now)
 	if err != nil {
 		return err
@@ -266,9 +273,9 @@ func (b *batch) writeEntry(w database.Conn, c *change, entry *registry.Entry, no
 		return err
 	}
 	b.rows++
-	b.bytes += len(e.Payload) + len(e.Private) + len(entry.Content)
-	if entry.Content != nil {
-		if err := w.Exec("INSERT INTO objects (sequence, bytes) VALUES ($1, $2)", int64(e.Sequence), entry.Content); err != nil {
+	b.bytes += len(e.Payload) + len(e.Private) + len(content)
+	if content != nil {
+		if err := w.Exec("INSERT INTO objects (sequence, bytes) VALUES ($1, $2)", int64(e.Sequence), content); err != nil {
 			return err
 		}
 		b.rows++
@@ -277,9 +284,24 @@ func (b *batch) writeEntry(w database.Conn, c *change, entry *registry.Entry, no
 	if err != nil {
 		return err
 	}
-	rows, err := apply(newState(w), e, f)
+	rows, err := apply(b.state, e, f)
 	b.rows += rows
 	return err
+}
+
+// contentOf returns the content row of an entry, nil for none.
+func contentOf(entry *registry.Entry) ([]byte, error) {
+	f, ok := entry.Fact.(*fact.BlobStored)
+	if !ok || f.Receipt.Store != fact.Content {
+		return entry.Content, nil
+	}
+	if int64(len(entry.Content)) != f.Size {
+		return nil, fmt.Errorf("store blob %s: content of %d bytes, its size is %d", f.Subject(), len(entry.Content), f.Size)
+	}
+	if entry.Content == nil {
+		return []byte{}, nil // no bytes are bytes too
+	}
+	return entry.Content, nil
 }
 
 // newEvent makes an event of an entry, as far as that does not depend on the

@@ -102,24 +102,31 @@ func headAt(c database.Conn, log string, at eventlog.Sequence) (eventlog.Head, e
 // transaction with the mark of how far it came, so a crash loses only time;
 // none but the last needs a flush.
 func (s *Store) refill(ctx context.Context, from, end eventlog.Head, progress Progress) error {
-	return s.db.Read(ctx, func(c database.Conn) error {
-		own := newState(s.db.Writer())
-		return replay(ctx, c, from, end, func(page []replayed) error {
-			last := page[len(page)-1].event.Sequence
-			err := s.transact(false, func(w database.Writer) error {
-				for i := range page {
-					if _, err := apply(own, &page[i].event, page[i].fact); err != nil {
-						return err
-					}
-				}
-				return setFlag(w, flagRebuild, int64(last))
-			})
-			if err == nil {
-				err = s.note(s.db.Writer().Tidy())
-			}
-			progress.tell(last, end.Sequence)
+	own := newState(s.db.Writer())
+	// Each page is read in a transaction of its own: one for all would keep
+	// the WAL from being moved into the database until the end.
+	read := func(ctx context.Context, after eventlog.Sequence) (page []eventlog.Event, err error) {
+		err = s.db.Read(ctx, func(c database.Conn) error {
+			page, err = readEvents(c, after, replayPage)
 			return err
 		})
+		return page, err
+	}
+	return replay(ctx, read, from, end, func(page []replayed) error {
+		last := page[len(page)-1].event.Sequence
+		err := s.transact(false, func(w database.Writer) error {
+			for i := range page {
+				if _, err := apply(own, &page[i].event, page[i].fact); err != nil {
+					return err
+				}
+			}
+			return setFlag(w, flagRebuild, int64(last))
+		})
+		if err == nil {
+			err = s.note(s.db.Writer().Tidy())
+		}
+		progress.tell(last, end.Sequence)
+		return err
 	})
 }
 
@@ -129,16 +136,19 @@ type replayed struct {
 	fact  fact.Fact
 }
 
+// pager reads the page of the log after a sequence.
+type pager func(ctx context.Context, after eventlog.Sequence) ([]eventlog.Event, error)
+
 // replay reads the log from one head to another, verifies and decodes it, and
 // hands it on by the page. Reading is a goroutine of its own, so that it and
 // apply share the work; replay returns when both have ended.
-func replay(ctx context.Context, c database.Conn, from, end eventlog.Head, apply func([]replayed) error) error {
+func replay(ctx context.Context, read pager, from, end eventlog.Head, apply func([]replayed) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	pages := make(chan []replayed, 1)
-	read := make(chan error, 1)
+	ended := make(chan error, 1)
 	go func() {
 		defer close(pages)
-		read <- readPages(ctx, c, from, end, pages)
+		ended <- readPages(ctx, read, from, end, pages)
 	}()
 	var failed error
 	for page := range pages {
@@ -148,7 +158,7 @@ func replay(ctx context.Context, c database.Conn, from, end eventlog.Head, apply
 			}
 		}
 	}
-	err := <-read
+	err := <-ended
 	cancel()
 	if failed != nil {
 		return failed
@@ -158,9 +168,9 @@ func replay(ctx context.Context, c database.Conn, from, end eventlog.Head, apply
 
 // readPages sends the verified pages of the log. When it meets a fault it
 // first sends the events before it.
-func readPages(ctx context.Context, c database.Conn, at, end eventlog.Head, pages chan<- []replayed) error {
+func readPages(ctx context.Context, read pager, at, end eventlog.Head, pages chan<- []replayed) error {
 	for {
-		events, err := readEvents(c, at.Sequence, replayPage)
+		events, err := read(ctx, at.Sequence)
 		if err != nil {
 			return err
 		}

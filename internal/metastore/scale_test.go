@@ -54,7 +54,7 @@ func (w *watcher) during(f func()) map[string]database.Cost {
 // begins, that no statement walks a table, sorts, or takes more steps than
 // the rows of the page account for.
 func TestListingsCostThePageNotTheCollection(t *testing.T) {
-	tagCount, referrerCount := 20_000, 5_000
+	tagCount, referrerCount := 50_000, 5_000
 	if full() {
 		tagCount, referrerCount = 1_000_000, 100_000
 	}

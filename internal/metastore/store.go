@@ -70,6 +70,8 @@ type Store struct {
 	// secret is the root of View.Secret.
 	secret  []byte
 	unclean bool
+	// inUse is set once the store is marked as open.
+	inUse bool
 	// lastFlush is whether the last batch was flushed: the guess for the next.
 	lastFlush bool
 
@@ -149,17 +151,21 @@ func (s *Store) use(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the state of the store: %w", err)
 	}
+	if s.queue != nil {
+		clean, known := flags[flagClean]
+		s.unclean = known && clean == 0
+		if err := s.write(func(w database.Writer) error { return setFlag(w, flagClean, 0) }); err != nil {
+			return err
+		}
+		s.inUse = true
+	}
 	s.signal.Announce(head.Sequence)
-	s.block(nil)
 	if _, incomplete := flags[flagRebuild]; incomplete {
 		s.block(ErrRebuild)
+	} else {
+		s.block(nil)
 	}
-	if s.queue == nil {
-		return nil
-	}
-	clean, known := flags[flagClean]
-	s.unclean = known && clean == 0
-	return s.write(func(w database.Writer) error { return setFlag(w, flagClean, 0) })
+	return nil
 }
 
 // write runs one transaction of upkeep on the writer, and flushes it.
@@ -249,7 +255,7 @@ func (s *Store) Close() error {
 	}
 	<-s.done
 	var err error
-	if s.failed() == nil && s.usable() != ErrOutdated {
+	if s.inUse && s.failed() == nil {
 		err = s.write(func(w database.Writer) error { return setFlag(w, flagClean, 1) })
 	}
 	return errors.Join(err, s.db.Close())

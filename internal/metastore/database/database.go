@@ -42,7 +42,7 @@ type Rows interface {
 	Int(column int) int64
 	// Text returns "" for NULL.
 	Text(column int) string
-	// Bytes returns a copy, nil for NULL.
+	// Bytes returns a copy; only NULL is nil.
 	Bytes(column int) []byte
 	// Value returns the column as int64, string, []byte or nil.
 	Value(column int) any

@@ -157,9 +157,16 @@ func (r *rows) Next() bool {
 	return false
 }
 
-func (r *rows) Int(column int) int64    { return r.stmt.ColumnInt64(column) }
-func (r *rows) Text(column int) string  { return r.stmt.ColumnText(column) }
-func (r *rows) Bytes(column int) []byte { return r.stmt.ColumnBlob(column, nil) }
+func (r *rows) Int(column int) int64   { return r.stmt.ColumnInt64(column) }
+func (r *rows) Text(column int) string { return r.stmt.ColumnText(column) }
+
+func (r *rows) Bytes(column int) []byte {
+	raw := r.stmt.ColumnRawBlob(column)
+	if raw == nil && r.stmt.ColumnType(column) == sqlite3.NULL {
+		return nil
+	}
+	return append([]byte{}, raw...)
+}
 
 func (r *rows) Value(column int) any {
 	switch r.stmt.ColumnType(column) {
@@ -168,7 +175,7 @@ func (r *rows) Value(column int) any {
 	case sqlite3.TEXT:
 		return r.Text(column)
 	case sqlite3.BLOB:
-		return append([]byte{}, r.stmt.ColumnRawBlob(column)...)
+		return r.Bytes(column)
 	case sqlite3.FLOAT:
 		return fmt.Sprint(r.stmt.ColumnFloat(column))
 	}
