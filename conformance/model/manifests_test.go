@@ -15,7 +15,11 @@ import (
 // is likely to have everything for.
 func (h *history) manifest(r *repository) *manifest {
 	if len(h.made) > 0 && h.IntN(3) == 0 {
-		return pick(h, h.made)
+		again := pick(h, h.made)
+		if !r.complete(again) {
+			again = pick(h, h.made) // a second chance
+		}
+		return again
 	}
 	m := h.newManifest(r)
 	h.made = append(h.made, m)
@@ -58,7 +62,7 @@ func (h *history) use(m *manifest, r *repository) *blob {
 }
 
 func (h *history) likely(r *repository) *blob {
-	const rarely, tries = 20, 10
+	const rarely, tries = 60, 30
 	b := pick(h, h.blobs)
 	for range tries {
 		if r.blobs[b] || h.IntN(rarely) == 0 {
