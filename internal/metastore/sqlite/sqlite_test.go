@@ -1,0 +1,221 @@
+package sqlite_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"artifactstore/internal/metastore/database"
+	"artifactstore/internal/metastore/sqlite"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t *testing.T) (*sqlite.DB, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "a.db")
+	db, err := sqlite.Open(t.Context(), path, sqlite.Options{})
+	must(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	must(t, db.Writer().Script("CREATE TABLE t (k INTEGER NOT NULL PRIMARY KEY, v ANY) STRICT"))
+	return db, path
+}
+
+func TestValuesComeBackAsTheyWere(t *testing.T) {
+	db, _ := open(t)
+	w := db.Writer()
+	values := []any{int64(0), int64(-1 << 63), int64(1<<63 - 1), "", "é\x00z", []byte{}, []byte{0, 255}, nil}
+	must(t, w.Begin(true))
+	for i, v := range values {
+		must(t, w.Exec("INSERT INTO t (k, v) VALUES ($1, $2)", int64(i), v))
+	}
+	must(t, w.Commit())
+	must(t, db.Read(t.Context(), func(c database.Conn) error {
+		rows := c.Query("SELECT v FROM t ORDER BY k")
+		for _, want := range values {
+			if !rows.Next() {
+				t.Fatal("a row is missing")
+			}
+			if got := rows.Value(0); !reflect.DeepEqual(got, want) {
+				t.Errorf("%#v came back as %#v", want, got)
+			}
+			if want == nil && rows.Bytes(0) != nil {
+				t.Error("NULL has bytes")
+			}
+		}
+		return rows.Close()
+	}))
+}
+
+func TestBadStatementsAreErrors(t *testing.T) {
+	db, _ := open(t)
+	w := db.Writer()
+	for name, err := range map[string]error{
+		"syntax":         w.Exec("INSERT INTO"),
+		"two statements": w.Exec("SELECT 1; SELECT 2"),
+		"no statement":   w.Exec(""),
+		"no such table":  w.Query("SELECT * FROM none").Close(),
+		"bad argument":   w.Exec("INSERT INTO t (k, v) VALUES (1, $1)", 1.5),
+		"constraint":     w.Exec("INSERT INTO t (k, v) VALUES (NULL, 'x'), ('x', 1)"),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	must(t, w.Exec("INSERT INTO t (k, v) VALUES ($1, $2)", int64(1), "x"))
+}
+
+func TestOneStatementCanRunWithinItself(t *testing.T) {
+	db, _ := open(t)
+	w := db.Writer()
+	must(t, w.Script("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')"))
+	const query = "SELECT v FROM t ORDER BY k"
+	var got strings.Builder
+	outer := w.Query(query)
+	for outer.Next() {
+		inner := w.Query(query)
+		for inner.Next() {
+			got.WriteString(outer.Text(0) + inner.Text(0) + " ")
+		}
+		must(t, inner.Close())
+	}
+	must(t, outer.Close())
+	if want := "aa ab ac ba bb bc ca cb cc "; got.String() != want {
+		t.Errorf("got %q, want %q", got.String(), want)
+	}
+}
+
+func TestReaderKeepsItsSnapshot(t *testing.T) {
+	db, _ := open(t)
+	w := db.Writer()
+	count := func(c database.Conn) int64 {
+		rows := c.Query("SELECT count(*) FROM t")
+		rows.Next()
+		n := rows.Int(0)
+		must(t, rows.Close())
+		return n
+	}
+	must(t, db.Read(t.Context(), func(c database.Conn) error {
+		before := count(c)
+		must(t, w.Exec("INSERT INTO t VALUES (1, 'a')"))
+		if after := count(c); before != 0 || after != 0 {
+			t.Errorf("saw %d, then %d", before, after)
+		}
+		if err := c.Exec("INSERT INTO t VALUES (2, 'a')"); err == nil {
+			t.Error("a reader wrote")
+		}
+		return nil
+	}))
+	must(t, db.Read(t.Context(), func(c database.Conn) error {
+		if n := count(c); n != 1 {
+			t.Errorf("saw %d", n)
+		}
+		return nil
+	}))
+}
+
+func TestRollbackAndHasTable(t *testing.T) {
+	db, _ := open(t)
+	w := db.Writer()
+	must(t, w.Rollback()) // there is none
+	must(t, w.Begin(false))
+	must(t, w.Script("CREATE TABLE u (k INTEGER) STRICT"))
+	must(t, w.Rollback())
+	for name, want := range map[string]bool{"t": true, "u": false} {
+		if has, err := w.HasTable(name); err != nil || has != want {
+			t.Errorf("HasTable(%s) = %v, %v", name, has, err)
+		}
+	}
+}
+
+// openFiles counts the descriptors of the database file.
+func openFiles(t *testing.T, path string) int {
+	t.Helper()
+	links, err := filepath.Glob("/proc/self/fd/*")
+	must(t, err)
+	n := 0
+	for _, link := range links {
+		if target, err := os.Readlink(link); err == nil && target == path {
+			n++
+		}
+	}
+	return n
+}
+
+func TestReadersAreFewAndClosedWhenIdle(t *testing.T) {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		t.Skip("needs /proc to count open files")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		db, path := open(t)
+		hold := make(chan struct{})
+		errs := make(chan error, 10)
+		for range cap(errs) {
+			go func() {
+				errs <- db.Read(t.Context(), func(database.Conn) error { <-hold; return nil })
+			}()
+		}
+		synctest.Wait()
+		if n := openFiles(t, path); n != 1+4 {
+			t.Errorf("%d connections while ten want to read, want the writer and 4", n)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := db.Read(ctx, func(database.Conn) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the one that waited gave %v", err)
+		}
+		close(hold)
+		for range cap(errs) {
+			must(t, <-errs)
+		}
+		time.Sleep(30 * time.Second)
+		must(t, db.Read(t.Context(), func(database.Conn) error { return nil }))
+		time.Sleep(45 * time.Second)
+		if n := openFiles(t, path); n != 1+1 {
+			t.Errorf("%d connections, want the writer and the reader that was used", n)
+		}
+		time.Sleep(2 * time.Minute)
+		if n := openFiles(t, path); n != 1 {
+			t.Errorf("%d connections, want the writer alone", n)
+		}
+		must(t, db.Close())
+	})
+}
+
+func TestReadAfterClose(t *testing.T) {
+	db, _ := open(t)
+	must(t, db.Close())
+	must(t, db.Close())
+	if err := db.Read(t.Context(), func(database.Conn) error { return nil }); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestQueryThatPanicsDoesNotKeepItsConnection(t *testing.T) {
+	db, _ := open(t)
+	func() {
+		defer func() { _ = recover() }()
+		_ = db.Read(t.Context(), func(c database.Conn) error {
+			c.Query("SELECT 1").Next()
+			panic("in the middle of rows")
+		})
+	}()
+	for range 8 {
+		must(t, db.Read(t.Context(), func(c database.Conn) error {
+			rows := c.Query("SELECT 1")
+			rows.Next()
+			return rows.Close()
+		}))
+	}
+}
