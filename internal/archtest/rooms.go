@@ -28,6 +28,7 @@ const (
 	xsync        = "golang.org/x/sync"
 	yaml         = "go.yaml.in/yaml/v3"
 	orasGo       = "oras.land/oras-go/v2"
+	ggcr         = "github.com/google/go-containerregistry"
 	rapid        = "pgregory.net/rapid"
 	goleak       = "go.uber.org/goleak"
 	independent  = "github.com/gowebpki/jcs"
@@ -76,7 +77,7 @@ var Rooms = []Room{
 	{Path: "storagedriver/drivertest", Ours: []string{"storagedriver"}},
 	{Path: "conformance/harness", BlackBox: true},
 	{Path: "conformance/oci", Ours: []string{"conformance/harness"}, BlackBox: true},
-	{Path: "conformance/clients", Ours: []string{"conformance/harness"}, Modules: []string{orasGo}, BlackBox: true},
+	{Path: "conformance/clients", Ours: []string{"conformance/harness"}, Modules: []string{orasGo, ggcr}, BlackBox: true},
 	{Path: "conformance/native", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/model", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/crash", Ours: []string{"conformance/harness"}, BlackBox: true},
