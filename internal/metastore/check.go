@@ -70,19 +70,37 @@ func (s *Store) Check(ctx context.Context, progress Progress) (report Report, er
 		return report, err
 	}
 	defer func() { err = errors.Join(err, scratch.Close()) }()
-	all, err := migrations()
-	if err != nil {
+	if err := prepare(scratch.Writer()); err != nil {
 		return report, err
-	}
-	for _, m := range all {
-		if err := m.run(scratch.Writer(), 0); err != nil {
-			return report, err
-		}
 	}
 	err = s.db.Read(ctx, func(c database.Conn) error {
 		return check(ctx, c, scratch.Writer(), &report, progress)
 	})
 	return report, err
+}
+
+// prepare makes the tables of a database that is only replayed into, without
+// the indexes that apply does not need.
+func prepare(w database.Writer) error {
+	all, err := migrations()
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if err := m.run(w, 0); err != nil {
+			return err
+		}
+	}
+	indexes, err := texts(w, "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
+	if err != nil {
+		return err
+	}
+	for _, name := range indexes {
+		if err := w.Script("DROP INDEX " + name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // check replays the log of one snapshot into an empty database and compares.
