@@ -37,9 +37,9 @@ func measureLimits(dir string) (limits, error) {
 
 func (l limits) print() {
 	fmt.Println("limits of this machine")
-	fmt.Printf("%-38s %6.0f MB/s\n", "SHA-256, one core", l.hash/mega)
-	fmt.Printf("%-38s %6.0f MB/s\n", "loopback copy, one connection", l.loopback/mega)
-	fmt.Printf("%-38s %6.0f /s\n\n", "flushed appends of 4 KiB, one by one", l.flushes)
+	fmt.Printf("%-42s %6.0f MB/s\n", "SHA-256, one core", l.hash/mega)
+	fmt.Printf("%-42s %6.0f MB/s\n", "loopback copy, one connection", l.loopback/mega)
+	fmt.Printf("%-42s %6.0f /s\n\n", "flushed appends of 4 KiB, one by one", l.flushes)
 }
 
 func measureHash() float64 {

@@ -27,7 +27,7 @@ func (b *bench) listTags(ctx context.Context) error {
 	if err := b.fillTags(ctx, image); err != nil {
 		return err
 	}
-	fmt.Printf("%-38s %6.0f /s     %d tags, 200 a request\n", "tags set", float64(b.tags)/time.Since(start).Seconds(), b.tags)
+	fmt.Printf("%-42s %6.0f /s     %d tags, 200 a request\n", "tags set", float64(b.tags)/time.Since(start).Seconds(), b.tags)
 	path := fmt.Sprintf("/v2/%s/tags/list?n=%d", listName, pageLength)
 	if err := b.readPages(ctx, "first page of tags", path); err != nil {
 		return err

@@ -96,14 +96,14 @@ func (b *bench) load(ctx context.Context, clients, limit int, operation func(con
 
 // print prints a load of many small operations.
 func (r result) print(what string) {
-	fmt.Printf("%-38s %6.0f /s     p50 %-9v p99 %-9v server %v each\n", what, r.rate(),
+	fmt.Printf("%-42s %6.0f /s     p50 %-9v p99 %-9v server %v each\n", what, r.rate(),
 		round(r.percentile(0.50)), round(r.percentile(0.99)), round(r.cpuEach()))
 }
 
 // printBytes prints a load that moves bytes, and its ratio to a limit.
 func (r result) printBytes(what string, bytes int64, limit float64, limitName string) {
 	rate := float64(bytes) / r.elapsed.Seconds()
-	fmt.Printf("%-38s %6.0f MB/s  %.2f of %s; server %.2f s/GB\n", what, rate/mega,
+	fmt.Printf("%-42s %6.0f MB/s  %.2f of %s; server %.2f s/GB\n", what, rate/mega,
 		rate/limit, limitName, r.cpu/(float64(bytes)/1e9))
 }
 
@@ -114,4 +114,12 @@ func round(d time.Duration) time.Duration {
 		unit *= 10
 	}
 	return d.Round(unit)
+}
+
+// plural is a number of clients, for people.
+func plural(clients int) string {
+	if clients == 1 {
+		return "1 client"
+	}
+	return fmt.Sprintf("%d clients", clients)
 }

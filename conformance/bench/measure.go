@@ -45,7 +45,7 @@ func (b *bench) pushLarge(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.printBytes(fmt.Sprintf("push of 64 MiB blobs, %d clients", clients), int64(b.blobs)*largeSize, b.limits.hash, "SHA-256")
+		r.printBytes(fmt.Sprintf("push of 64 MiB blobs, %s", plural(clients)), int64(b.blobs)*largeSize, b.limits.hash, "SHA-256")
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func (b *bench) pullLarge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.printBytes(fmt.Sprintf("pull of a 64 MiB blob, %d clients", clients), int64(r.count)*largeSize, b.limits.loopback, "loopback copy")
+	r.printBytes(fmt.Sprintf("pull of a 64 MiB blob, %s", plural(clients)), int64(r.count)*largeSize, b.limits.loopback, "loopback copy")
 	return nil
 }
 
@@ -135,7 +135,7 @@ func (b *bench) pushSmall(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.print(fmt.Sprintf("push of small images, %d clients", clients))
+		r.print(fmt.Sprintf("push of small images, %s", plural(clients)))
 	}
 	return nil
 }
@@ -144,19 +144,19 @@ func (b *bench) pushSmall(ctx context.Context) error {
 func (b *bench) countFlushes(ctx context.Context) error {
 	const images = 200
 	for _, clients := range []int{1, smallClients} {
-		what := fmt.Sprintf("flushes per small image, %d clients", clients)
+		what := fmt.Sprintf("flushes per small image, %s", plural(clients))
 		flushes, err := countFlushes(ctx, b.server.PID(), func() error {
 			_, err := b.load(ctx, clients, images, b.pushImage)
 			return err
 		})
 		if errors.Is(err, errNoTrace) {
-			fmt.Printf("%-38s not measured: %v\n", what, err)
+			fmt.Printf("%-42s not measured: %v\n", what, err)
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%-38s %6.1f\n", what, float64(flushes)/images)
+		fmt.Printf("%-42s %6.1f\n", what, float64(flushes)/images)
 	}
 	return nil
 }

@@ -221,9 +221,23 @@ func (s *Server) Run(verb string, args ...string) (string, error) {
 	return out, nil
 }
 
-// CheckReplay proves that replaying the log gives the live state. It may be
-// called beside a running server.
-func (s *Server) CheckReplay() error {
-	_, err := s.Run("rebuild", "--check")
-	return err
+// CheckReplay proves that replaying the log gives the live state, and returns
+// how many rows each view has. It may be called beside a running server.
+func (s *Server) CheckReplay() (rows map[string]int, err error) {
+	out, err := s.Run("rebuild", "--check")
+	if err != nil {
+		return nil, err
+	}
+	rows = make(map[string]int)
+	for line := range strings.Lines(out) {
+		var view string
+		var n int
+		if _, err := fmt.Sscanf(line, "%s %d rows equal", &view, &n); err == nil {
+			rows[view] = n
+		}
+	}
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("rebuild --check names no view:\n%s", out)
+	}
+	return rows, nil
 }

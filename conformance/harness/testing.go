@@ -21,7 +21,7 @@ func finish(t testing.TB, s *Server) {
 	if err := s.Stop(); err != nil {
 		t.Error(err)
 	}
-	if err := s.CheckReplay(); err != nil {
+	if _, err := s.CheckReplay(); err != nil {
 		t.Error(err)
 	}
 	if t.Failed() {
