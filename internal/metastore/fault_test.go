@@ -20,6 +20,9 @@ func TestEveryFailedOperationIsToldNotHidden(t *testing.T) {
 		if sticky {
 			step = 7
 		}
+		if underRace {
+			step = 11
+		}
 		for n := 1; ; n += step {
 			d := newDisk(t)
 			s := createOn(t, d)

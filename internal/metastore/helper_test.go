@@ -25,6 +25,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// underRace is set when the race detector runs, which makes SQLite ten times
+// slower: what has one goroutine then runs in a shorter form.
+var underRace bool
+
 var caller = registry.Caller{Actor: "anonymous", Request: "r-1"}
 
 func must(t testing.TB, err error) {
