@@ -2,90 +2,81 @@
 // size.
 //
 // One Budget covers transfer buffers, the parsing of documents, and whatever
-// else is proportional to what clients send. Half of it is kept for what work
-// cannot do without (Acquire, which waits); the other half may be borrowed on
-// top of that (TryAcquire, which does not wait), so that fast connections get
-// large buffers while there is room and slow ones cannot keep others out.
+// else is proportional to what clients send. Three eighths of it are for the
+// first buffers of streams (Transfer), so that neither a large document nor fast
+// senders keep a stream from starting. The rest is for what work cannot do
+// without (Acquire, which waits) and, up to the half of it and while nobody
+// waits, for what makes work faster (TryAcquire, which does not wait).
 package budget
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 )
 
-// ErrTooLarge: more was asked for than the budget will ever have.
-var ErrTooLarge = errors.New("larger than the budget")
-
-// Minimum is the smallest budget: two transfers at the same time can start.
-const Minimum = 4 * smallBuffer
+// Minimum is the smallest budget.
+const Minimum = 1 << 20
 
 // Budget is a number of bytes to be shared. It is safe for concurrent use.
 type Budget struct {
-	size  int64
-	all   *semaphore.Weighted
-	spare *semaphore.Weighted
-	used  atomic.Int64
-	peak  atomic.Int64
-	pools [len(bufferSizes)]sync.Pool
+	// first is for first buffers; rest for all else, of which spare is lent.
+	first, rest, spare *semaphore.Weighted
+	size, restSize     int64
+	waiting            atomic.Int64
+	used, peak         atomic.Int64
+	pools              [len(bufferSizes)]sync.Pool
 }
 
 // New returns a budget of size bytes, or of Minimum if that is more.
 func New(size int64) *Budget {
 	size = max(size, Minimum)
+	first := size / 8 * 3
 	return &Budget{
-		size:  size,
-		all:   semaphore.NewWeighted(size),
-		spare: semaphore.NewWeighted(size / 2),
+		size:     size,
+		restSize: size - first,
+		first:    semaphore.NewWeighted(first),
+		rest:     semaphore.NewWeighted(size - first),
+		spare:    semaphore.NewWeighted((size - first) / 2),
 	}
 }
 
-// Acquire waits until n bytes are free and takes them. release gives them back;
-// calling it again does nothing. The error is ErrTooLarge, or the context's.
+// Acquire waits until n bytes are free and takes them. More than there ever
+// will be counts as all. release gives them back; calling it again does
+// nothing. The error is the context's.
 //
 // Who holds bytes must not wait for more: all holders could.
 func (b *Budget) Acquire(ctx context.Context, n int64) (release func(), err error) {
-	if err := b.acquire(ctx, n); err != nil {
+	n = min(max(n, 0), b.restSize)
+	b.waiting.Add(1)
+	err = b.rest.Acquire(ctx, n)
+	b.waiting.Add(-1)
+	if err != nil {
 		return nil, err
 	}
-	return sync.OnceFunc(func() { b.release(n) }), nil
-}
-
-func (b *Budget) acquire(ctx context.Context, n int64) error {
-	if n > b.size {
-		return fmt.Errorf("%d bytes: %w of %d", n, ErrTooLarge, b.size)
-	}
-	if err := b.all.Acquire(ctx, n); err != nil {
-		return err
-	}
 	b.took(n)
-	return nil
+	return sync.OnceFunc(func() {
+		b.used.Add(-n)
+		b.rest.Release(n)
+	}), nil
 }
 
-func (b *Budget) release(n int64) {
-	b.used.Add(-n)
-	b.all.Release(n)
-}
-
-// TryAcquire takes n bytes if there is room to spare: of all that it gave, no
-// more than half of the budget is out at a time, and nobody waits for room.
-// release gives them back; calling it again does nothing.
+// TryAcquire takes n bytes if there is room to spare. release gives them back;
+// calling it again does nothing.
 func (b *Budget) TryAcquire(n int64) (release func(), ok bool) {
-	if !b.tryAcquire(n) {
+	if !b.borrow(n) {
 		return nil, false
 	}
-	return sync.OnceFunc(func() { b.releaseSpare(n) }), true
+	return sync.OnceFunc(func() { b.giveBack(n) }), true
 }
 
-func (b *Budget) tryAcquire(n int64) bool {
+func (b *Budget) borrow(n int64) bool {
 	if !b.spare.TryAcquire(n) {
 		return false
 	}
-	if !b.all.TryAcquire(n) {
+	if !b.rest.TryAcquire(n) {
 		b.spare.Release(n)
 		return false
 	}
@@ -93,9 +84,10 @@ func (b *Budget) tryAcquire(n int64) bool {
 	return true
 }
 
-func (b *Budget) releaseSpare(n int64) {
+func (b *Budget) giveBack(n int64) {
+	b.used.Add(-n)
 	b.spare.Release(n)
-	b.release(n)
+	b.rest.Release(n)
 }
 
 // took counts what is out.

@@ -18,8 +18,8 @@ const (
 
 func TestAcquireWaitsUntilThereIsRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := budget.New(mib)
-		first, err := b.Acquire(t.Context(), mib)
+		b := budget.New(8 * mib)
+		first, err := b.Acquire(t.Context(), 5*mib)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,16 +40,16 @@ func TestAcquireWaitsUntilThereIsRoom(t *testing.T) {
 		first()
 		first() // again does nothing
 		synctest.Wait()
-		if !got || b.Used() != 0 || b.Peak() != mib {
+		if !got || b.Used() != 0 || b.Peak() != 5*mib {
 			t.Errorf("got %v, used %d, peak %d", got, b.Used(), b.Peak())
 		}
 	})
 }
 
-func TestAcquireGivesUpWithItsContext(t *testing.T) {
+func TestWaitingEndsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := budget.New(mib)
-		if _, err := b.Acquire(t.Context(), mib); err != nil {
+		if _, err := b.Acquire(t.Context(), mib); err != nil { // counts as all
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -57,34 +57,92 @@ func TestAcquireGivesUpWithItsContext(t *testing.T) {
 		if _, err := b.Acquire(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Acquire: %v", err)
 		}
+		for range 24 { // three eighths of 1 MiB in pieces of 16 KiB
+			if _, err := b.Transfer(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if _, err := b.Transfer(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Transfer: %v", err)
 		}
 	})
 }
 
-func TestMoreThanThereIsIsRefusedAtOnce(t *testing.T) {
-	if _, err := budget.New(mib).Acquire(t.Context(), mib+1); !errors.Is(err, budget.ErrTooLarge) {
-		t.Errorf("Acquire: %v", err)
+func TestMoreThanThereIsCountsAsAll(t *testing.T) {
+	b := budget.New(8 * mib)
+	release, err := b.Acquire(t.Context(), 1<<40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Used() != 5*mib {
+		t.Errorf("%d bytes are out", b.Used())
+	}
+	release()
+	if _, err := b.Acquire(t.Context(), -1); err != nil || b.Used() != 0 {
+		t.Errorf("Acquire of less than nothing: %d, %v", b.Used(), err)
 	}
 }
 
-func TestHalfIsKeptForWhatIsNeeded(t *testing.T) {
-	b := budget.New(mib)
-	half, ok := b.TryAcquire(mib / 2)
+func TestHalfOfTheRestIsNeverLent(t *testing.T) {
+	b := budget.New(8 * mib)
+	half, ok := b.TryAcquire(5 * mib / 2)
 	if !ok {
 		t.Fatal("half of an unused budget cannot be borrowed")
 	}
 	if _, ok := b.TryAcquire(1); ok {
-		t.Error("more than half is borrowed")
+		t.Error("more than half is lent")
 	}
-	if _, err := b.Acquire(t.Context(), mib/2); err != nil {
+	if _, err := b.Acquire(t.Context(), 5*mib/2); err != nil {
 		t.Error(err)
 	}
 	half()
-	if _, ok := b.TryAcquire(mib / 2); !ok {
+	half() // again does nothing
+	if _, ok := b.TryAcquire(5 * mib / 2); !ok {
 		t.Error("what was given back cannot be borrowed")
 	}
+}
+
+func TestALargeDocumentDoesNotKeepStreamsOut(t *testing.T) {
+	b := budget.New(8 * mib)
+	if _, err := b.Acquire(t.Context(), 8*mib); err != nil {
+		t.Fatal(err)
+	}
+	tr, err := b.Transfer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tr.Grow() {
+		t.Error("there is room for more than the budget")
+	}
+	tr.Close()
+}
+
+func TestWhatIsLentIsWantedWhenSomebodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := budget.New(8 * mib)
+		tr, err := b.Transfer(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tr.Grow(); tr.Wanted() {
+			t.Error("wanted by nobody")
+		}
+		got := false
+		go func() {
+			_, err := b.Acquire(t.Context(), 5*mib)
+			got = err == nil
+		}()
+		synctest.Wait()
+		if !tr.Wanted() || got {
+			t.Errorf("wanted %v, got %v", tr.Wanted(), got)
+		}
+		tr.Shrink()
+		synctest.Wait()
+		if tr.Wanted() || !got {
+			t.Errorf("after Shrink: wanted %v, got %v", tr.Wanted(), got)
+		}
+		tr.Close()
+	})
 }
 
 func TestATransferGrowsAndShrinksAndGivesAllBack(t *testing.T) {
@@ -104,16 +162,16 @@ func TestATransferGrowsAndShrinksAndGivesAllBack(t *testing.T) {
 	if !tr.Grow() {
 		t.Error("Grow fails")
 	}
-	expect("larger", 256<<10, true, 512*kib)
+	expect("larger", 256<<10, true, (512+16)*kib)
 	if !tr.Grow() {
 		t.Error("Grow fails")
 	}
-	expect("largest", 1<<20, true, 2*mib)
+	expect("largest", 1<<20, true, (2048+16)*kib)
 	if tr.Grow() {
 		t.Error("Grow beyond the largest")
 	}
 	tr.Shrink()
-	expect("smaller again", 256<<10, true, 512*kib)
+	expect("smaller again", 256<<10, true, (512+16)*kib)
 	tr.Shrink()
 	expect("smallest again", 16<<10, false, 16*kib)
 	tr.Grow()
@@ -123,8 +181,8 @@ func TestATransferGrowsAndShrinksAndGivesAllBack(t *testing.T) {
 	if b.Used() != 0 {
 		t.Errorf("%d bytes are out after Close", b.Used())
 	}
-	if _, ok := b.TryAcquire(8 * mib); !ok {
-		t.Error("the spare half was not given back")
+	if _, ok := b.TryAcquire(5 * mib); !ok {
+		t.Error("what was lent was not given back")
 	}
 }
 

@@ -10,7 +10,7 @@ const smallBuffer = 16 << 10
 
 // Transfer lends buffers to one stream of bytes: one of 16 KiB to begin with,
 // later two of 256 KiB or 1 MiB, so that one is worked on while the other is
-// filled. One goroutine uses a Transfer.
+// filled. One goroutine at a time uses a Transfer.
 type Transfer struct {
 	budget *Budget
 	level  int
@@ -21,9 +21,10 @@ type Transfer struct {
 // Transfer waits until there is room for the smallest buffer. Close gives it
 // back. The error is the context's.
 func (b *Budget) Transfer(ctx context.Context) (*Transfer, error) {
-	if err := b.acquire(ctx, smallBuffer); err != nil {
+	if err := b.first.Acquire(ctx, smallBuffer); err != nil {
 		return nil, err
 	}
+	b.took(smallBuffer)
 	t := &Transfer{budget: b}
 	t.pair[0] = b.buffer(0)
 	return t, nil
@@ -54,11 +55,11 @@ func (t *Transfer) Paired() bool { return t.pair[1] != nil }
 // buffer may be in use.
 func (t *Transfer) Grow() bool {
 	old := t.level
-	if old+1 == len(bufferSizes) || !t.budget.tryAcquire(extra(old+1)) {
+	if old+1 == len(bufferSizes) || !t.budget.borrow(extra(old+1)) {
 		return false
 	}
 	t.change(old + 1)
-	t.budget.releaseSpare(extra(old))
+	t.budget.giveBack(extra(old))
 	return true
 }
 
@@ -67,9 +68,12 @@ func (t *Transfer) Grow() bool {
 func (t *Transfer) Shrink() {
 	if old := t.level; old > 0 {
 		t.change(old - 1)
-		t.budget.releaseSpare(extra(old) - extra(old-1))
+		t.budget.giveBack(extra(old) - extra(old-1))
 	}
 }
+
+// Wanted tells that somebody waits for what is lent: it is time to Shrink.
+func (t *Transfer) Wanted() bool { return t.level > 0 && t.budget.waiting.Load() > 0 }
 
 // change swaps the buffers.
 func (t *Transfer) change(level int) {
@@ -81,13 +85,13 @@ func (t *Transfer) change(level int) {
 	}
 }
 
-// extra is what the buffers of a level take beyond the smallest buffer, which
-// a Transfer has paid for from the beginning to the end.
+// extra is what the buffers of a level take from what is lent. The first
+// buffer is paid for from the beginning to the end.
 func extra(level int) int64 {
 	if level == 0 {
 		return 0
 	}
-	return int64(2*bufferSizes[level] - smallBuffer)
+	return int64(2 * bufferSizes[level])
 }
 
 // drop puts the buffers into their pool.
@@ -107,6 +111,7 @@ func (t *Transfer) Close() {
 		return
 	}
 	t.drop()
-	t.budget.releaseSpare(extra(t.level))
-	t.budget.release(smallBuffer)
+	t.budget.giveBack(extra(t.level))
+	t.budget.used.Add(-smallBuffer)
+	t.budget.first.Release(smallBuffer)
 }
