@@ -1,257 +1,234 @@
 package dataplane
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
-	"artifactstore/internal/budget"
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
-	"artifactstore/storagedriver"
 )
 
-// Ingest appends r to a staged sequence, of which a new one has only its ID, in
-// one read. It updates s to what was accepted, also when it fails. An error of
-// r is returned as it is. While all bytes are at most InlineLimit they stay in
-// s.Inline; before the first byte goes to a store, spill is called with what
-// must be remembered to find it, and its error ends the call. The algorithms
-// also are hashed from the start if s is new, beside BLAKE3 and SHA-256.
+// Ingest appends r to a staged sequence (a new one has only its ID) in one
+// read, hashing and writing at once, and updates s to what was accepted, also
+// when it fails: the saved hash state covers exactly s.Offset bytes. While all
+// bytes are few they stay in s.Inline; before the first byte goes to a store,
+// spill is called with the state to be remembered, and its error ends the call.
+// A failure of r is returned as it is, and what it gave before is accepted.
 //
-// An error that wraps fact.ErrGone means that what was staged before is lost.
+// The algorithms also are honoured where hashing starts: when the first byte
+// goes to a store. If the bytes were staged in another run of the machine they
+// are read again first; if they are not what they were, the error wraps
+// fact.ErrGone and the session is of no use any more.
 func (p *Plane) Ingest(ctx context.Context, s *fact.Staged, r io.Reader, spill func(fact.Staged) error, also ...identity.Algorithm) error {
 	if err := p.Room(ctx); err != nil {
 		return err
 	}
-	r = reading{ctx, r}
-	if s.Store == "" {
-		done, err := p.collect(s, r)
-		if done || err != nil {
+	lend, err := p.o.Budget.Transfer(ctx)
+	if err != nil {
+		return fmt.Errorf("wait for a transfer buffer: %w", err)
+	}
+	defer lend.Close()
+	if stored(*s) {
+		in, err := p.resume(ctx, s)
+		if err != nil {
 			return err
 		}
-		return p.spill(ctx, s, r, spill, also)
+		in.lend = lend
+		return in.run(ctx, r)
 	}
-	h, err := p.restore(ctx, *s)
+
+	few := &few{plane: p, s: s}
+	defer few.release()
+	if few.read(r, lend.Next()) {
+		few.keep()
+		return notEOF(few.err)
+	}
+	in, err := p.begin(ctx, s, spill, also)
 	if err != nil {
+		few.keep()
 		return err
 	}
-	d, err := p.store(s.Store)
-	if err != nil {
-		return err
-	}
-	stage, err := d.Resume(ctx, s.ID, s.Driver, s.Offset)
-	if err != nil {
-		return translate(fmt.Errorf("resume staged object: %w", err))
-	}
-	return p.transfer(ctx, s, stage, h, r)
+	in.lend = lend
+	in.begun = in.accept(ctx, few.data)
+	few.release()
+	return in.run(ctx, ended{r, few.err})
 }
 
-// collect reads into s.Inline. done tells that r has ended there.
-func (p *Plane) collect(s *fact.Staged, r io.Reader) (done bool, err error) {
-	if p.opts.InlineLimit <= 0 {
-		return false, nil
-	}
-	buffer, release := budget.SmallBuffer()
-	defer release()
-	for {
-		room := p.opts.InlineLimit + 1 - s.Offset // one more, to see whether it ends
-		n, err := r.Read(buffer[:min(room, int64(len(buffer)))])
-		s.Inline = append(s.Inline, buffer[:n]...)
-		s.Offset += int64(n)
-		if err == io.EOF {
-			return s.Offset <= p.opts.InlineLimit, nil
-		}
-		if err != nil {
-			return true, p.broke(s, err)
-		}
-		if s.Offset > p.opts.InlineLimit {
-			return false, nil
-		}
-	}
+// stored tells whether accepted bytes are in a store. A sequence that has
+// spilled and then failed has a store and still all its bytes inline.
+func stored(s fact.Staged) bool {
+	return s.Store != "" && (s.Offset > int64(len(s.Inline)) || s.Offset == 0 && len(s.Hash) > 0)
 }
 
-// broke drops the one byte too many of a sequence that is to stay inline.
-func (p *Plane) broke(s *fact.Staged, err error) error {
-	s.Offset = min(s.Offset, p.opts.InlineLimit)
-	s.Inline = s.Inline[:s.Offset]
+// few reads what may stay inline. The memory for it beyond the first 16 KiB
+// is borrowed from the budget.
+type few struct {
+	plane *Plane
+	s     *fact.Staged
+	data  []byte // from the beginning of the sequence
+	err   error  // of the reader
+	held  []func()
+}
+
+// read reads until there are more bytes than may stay inline, or the reader
+// ends or fails before; then it returns true.
+func (f *few) read(r io.Reader, buf []byte) bool {
+	limit := f.plane.o.InlineLimit
+	f.data = bytes.Clone(f.s.Inline)
+	for limit > 0 && int64(len(f.data)) <= limit {
+		room := limit + 1 - int64(len(f.data)) // one more, to see whether it ends
+		var n int
+		n, f.err = fill(r, buf[:min(room, int64(len(buf)))])
+		f.data = append(f.data, buf[:n]...)
+		if f.err != nil {
+			return int64(len(f.data)) <= limit
+		}
+		if !f.borrow(int64(len(f.data))) {
+			return false // under pressure it goes to a store early
+		}
+	}
+	return false
+}
+
+// borrow takes what the inline bytes will grow by.
+func (f *few) borrow(n int64) bool {
+	release, ok := f.plane.o.Budget.TryAcquire(n)
+	if ok {
+		f.held = append(f.held, release)
+	}
+	return ok
+}
+
+// keep accepts what may stay inline.
+func (f *few) keep() {
+	n := min(int64(len(f.data)), max(f.plane.o.InlineLimit, int64(len(f.s.Inline))))
+	f.s.Inline, f.s.Offset = f.data[:n:n], n
+}
+
+// release forgets the bytes and gives back what was borrowed.
+func (f *few) release() {
+	f.data = nil
+	for _, release := range f.held {
+		release()
+	}
+	f.held = nil
+}
+
+// ended is a reader that may have reported its end already, which not every
+// reader does twice.
+type ended struct {
+	io.Reader
+	err error
+}
+
+func (e ended) Read(p []byte) (int, error) {
+	if e.err != nil {
+		return 0, e.err
+	}
+	return e.Reader.Read(p)
+}
+
+// maxEmpty is how many reads in a row may bring nothing.
+const maxEmpty = 100
+
+// fill reads until buf is full or r fails or ends; it returns r's own error.
+func fill(r io.Reader, buf []byte) (n int, err error) {
+	for empty := 0; n < len(buf) && err == nil; {
+		var m int
+		m, err = r.Read(buf[n:])
+		n += m
+		if empty++; m > 0 {
+			empty = 0
+		}
+		if empty == maxEmpty && err == nil {
+			err = io.ErrNoProgress
+		}
+	}
+	return n, err
+}
+
+func notEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
 	return err
 }
 
-// spill moves a sequence from memory to a staged object and goes on there.
-func (p *Plane) spill(ctx context.Context, s *fact.Staged, r io.Reader, remember func(fact.Staged) error, also []identity.Algorithm) error {
-	h := identity.NewHasher(also...)
-	empty, err := h.MarshalBinary()
-	if err != nil {
-		return fmt.Errorf("save hasher: %w", err)
-	}
-	before, head := *s, s.Inline
-	*s = fact.Staged{ID: s.ID, Store: p.into, Hash: empty, Boot: p.opts.BootID}
-	if err := remember(*s); err != nil {
-		*s = before
-		return p.broke(s, err)
-	}
-	stage, err := p.stores[p.into].Stage(ctx, s.ID)
-	if err != nil {
-		return translate(fmt.Errorf("stage object: %w", err))
-	}
-	return p.transfer(ctx, s, stage, h, io.MultiReader(&prefix{head}, r))
-}
+// The time that filling a buffer takes decides whether the next one is larger
+// or smaller. A sender who is slow or stalls must not keep large buffers.
+const (
+	fast = 250 * time.Millisecond
+	slow = 2 * time.Second
+)
 
-// prefix is what was read already.
-type prefix struct{ rest []byte }
-
-func (p *prefix) Read(b []byte) (int, error) {
-	if len(p.rest) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(b, p.rest)
-	p.rest = p.rest[n:]
-	return n, nil
-}
-
-// transfer copies r to the stage and hashes it, then saves both states in s
-// and closes the stage.
-func (p *Plane) transfer(ctx context.Context, s *fact.Staged, stage storagedriver.Stage, h *identity.Hasher, r io.Reader) error {
-	source, failed := p.pump(stage, h, r)
-	err := p.save(ctx, s, stage, h)
-	if err = errors.Join(failed, err, closing(stage)); err != nil {
-		return translate(err)
-	}
-	return source
-}
-
-func closing(stage storagedriver.Stage) error {
-	if err := stage.Close(); err != nil {
-		return fmt.Errorf("close staged object: %w", err)
-	}
-	return nil
-}
-
-// save records how far the stage has come. Nothing is recorded if the stage
-// cannot tell: the sequence then stands where it stood.
-func (p *Plane) save(ctx context.Context, s *fact.Staged, stage storagedriver.Stage, h *identity.Hasher) error {
-	driver, err := stage.Save(context.WithoutCancel(ctx))
-	if err != nil {
-		return fmt.Errorf("save staged object: %w", err)
-	}
-	state, err := h.MarshalBinary()
-	if err != nil {
-		return fmt.Errorf("save hasher: %w", err)
-	}
-	s.Offset, s.Driver, s.Hash, s.Boot = h.Size(), driver, state, p.opts.BootID
-	return nil
-}
-
-// restore returns the hasher of what is staged, after making sure that a power
-// cut has not changed it.
-func (p *Plane) restore(ctx context.Context, s fact.Staged) (*identity.Hasher, error) {
-	h := new(identity.Hasher)
-	if err := h.UnmarshalBinary(s.Hash); err != nil || h.Size() != s.Offset {
-		return nil, errors.Join(fmt.Errorf("restore hasher of %d bytes: %w", s.Offset, fact.ErrGone), err)
-	}
-	if s.Boot == p.opts.BootID {
-		return h, nil
-	}
-	got, err := p.hashStaged(ctx, s, h.Algorithms())
-	if err != nil {
-		return nil, err
-	}
-	if !got.Equal(h.Sum()) {
-		return nil, fmt.Errorf("staged bytes changed when the machine stopped: %w", fact.ErrGone)
-	}
-	return h, nil
-}
-
-// hashStaged reads what is staged once more.
-func (p *Plane) hashStaged(ctx context.Context, s fact.Staged, also []identity.Algorithm) (identity.DigestSet, error) {
-	d, err := p.store(s.Store)
-	if err != nil {
-		return nil, err
-	}
-	rc, err := d.OpenStaged(ctx, s.ID, s.Driver, s.Offset)
-	if err != nil {
-		return nil, translate(fmt.Errorf("read staged object: %w", err))
-	}
-	set, err := hash(ctx, rc, s.Offset, also...)
-	return set, errors.Join(err, rc.Close())
-}
-
-// Seal ends a staged sequence: it returns its digests, in the algorithm also
-// as well if that is not "", and sets s.Locator. The sequence is not an object
-// before Publish.
-func (p *Plane) Seal(ctx context.Context, s *fact.Staged, also identity.Algorithm) (fact.Sealed, error) {
-	if s.Store == "" {
-		return fact.Sealed{
-			Digests: identity.Of(s.Inline, also), Size: s.Offset,
-			Receipt: fact.Receipt{Store: fact.Content}, Inline: append([]byte{}, s.Inline...),
-		}, nil
-	}
-	h, err := p.restore(ctx, *s)
-	if err != nil {
-		return fact.Sealed{}, err
-	}
-	digests := h.Sum()
-	if _, ok := digests.Get(also); also != "" && !ok {
-		if digests, err = p.hashStaged(ctx, *s, append(h.Algorithms(), also)); err != nil {
-			return fact.Sealed{}, err
+// pump moves r into the store until it ends or something fails. While one
+// buffer is hashed the next one is read.
+func (in *intake) pump(ctx context.Context, r io.Reader) error {
+	for {
+		began := in.plane.o.Now()
+		buf := in.lend.Next()
+		n, err := fill(r, buf)
+		if n > 0 {
+			if err := in.accept(ctx, buf[:n]); err != nil {
+				return err
+			}
 		}
-	}
-	d, err := p.store(s.Store)
-	if err != nil {
-		return fact.Sealed{}, err
-	}
-	s.Locator = d.Locate(s.ID, digests.Primary().Hex())
-	return fact.Sealed{Digests: digests, Size: s.Offset, Receipt: fact.Receipt{Store: s.Store, Locator: s.Locator}}, nil
-}
-
-// Publish makes a sealed sequence a durable object at s.Locator; for inline
-// bytes there is nothing to do. Doing it again succeeds.
-func (p *Plane) Publish(ctx context.Context, s fact.Staged) error {
-	if s.Store == "" {
-		return nil
-	}
-	d, err := p.store(s.Store)
-	if err != nil {
-		return err
-	}
-	return translate(d.Publish(ctx, s.ID, s.Driver, s.Offset, s.Locator))
-}
-
-// Discard removes what a staged sequence left in its store: the staged object
-// and, if s.Locator is set, the published one. It succeeds if there is nothing.
-func (p *Plane) Discard(ctx context.Context, s fact.Staged) error {
-	if s.Store == "" {
-		return nil
-	}
-	d, err := p.store(s.Store)
-	if err != nil {
-		return err
-	}
-	if err := d.Discard(ctx, s.ID, s.Driver); err != nil {
-		return translate(err)
-	}
-	if s.Locator == "" {
-		return nil
-	}
-	return translate(d.Delete(ctx, s.Locator))
-}
-
-// Staged lists what is being staged in the stores that can tell.
-func (p *Plane) Staged(ctx context.Context) ([]fact.Staged, error) {
-	var all []fact.Staged
-	for name, d := range p.stores {
-		lister, ok := d.(storagedriver.Lister)
-		if !ok {
-			continue
-		}
-		ids, err := lister.Staged(ctx)
 		if err != nil {
-			return nil, translate(err)
+			return notEOF(err)
 		}
-		for _, id := range ids {
-			all = append(all, fact.Staged{ID: id, Store: name})
+		if err := ctx.Err(); err != nil {
+			return err
 		}
+		in.adapt(in.plane.o.Now().Sub(began))
 	}
-	return all, nil
+}
+
+// accept writes and hashes p, in that order: what could not be written whole
+// is not hashed, so the hash covers what is accepted.
+func (in *intake) accept(ctx context.Context, p []byte) error {
+	if err := in.room.take(ctx, int64(len(p))); err != nil {
+		return err
+	}
+	if _, err := in.stage.Write(p); err != nil {
+		in.room.forget()
+		return failure("write staged bytes", err)
+	}
+	in.wait()
+	if !in.lend.Paired() {
+		_, err := in.hash.Write(p)
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := in.hash.Write(p)
+		done <- err
+	}()
+	in.hashing = done
+	return nil
+}
+
+// wait waits for the hash of the buffer before. A Hasher does not fail, as no
+// hash.Hash does.
+func (in *intake) wait() {
+	if in.hashing != nil {
+		<-in.hashing
+		in.hashing = nil
+	}
+}
+
+// adapt changes the size of the buffers after one was filled in some time.
+func (in *intake) adapt(took time.Duration) {
+	switch {
+	case took > slow || in.lend.Wanted():
+		in.wait()
+		in.lend.Shrink()
+		in.full = false
+	case took < fast && !in.full:
+		in.wait()
+		in.full = !in.lend.Grow()
+	}
 }

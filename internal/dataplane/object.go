@@ -1,0 +1,188 @@
+package dataplane
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"artifactstore/eventlog"
+	"artifactstore/registry/fact"
+	"artifactstore/registry/identity"
+	"artifactstore/storagedriver"
+)
+
+// Present tells whether the bytes of a receipt are there with this size. It
+// does not read them.
+func (p *Plane) Present(ctx context.Context, r fact.Receipt, content eventlog.Sequence, size int64) (bool, error) {
+	have, err := p.size(ctx, r, content)
+	if errors.Is(err, fact.ErrGone) {
+		return false, nil
+	}
+	return err == nil && have == size, err
+}
+
+func (p *Plane) size(ctx context.Context, r fact.Receipt, content eventlog.Sequence) (int64, error) {
+	if r.Store == fact.Content {
+		row, err := p.rows.Object(ctx, content)
+		return int64(len(row)), err
+	}
+	driver, err := p.store(r.Store)
+	if err != nil {
+		return 0, err
+	}
+	size, err := driver.Size(ctx, r.Locator)
+	return size, failure("size of object", err)
+}
+
+// Open reads length bytes from offset (-1: to the end) of the bytes of a
+// receipt, which are the caller's to close. If they are gone, or fewer or more
+// than size, the error wraps fact.ErrGone: an object that was cut short is
+// never served as if it were whole.
+//
+// Where the object is a file the result is the *os.File, positioned at offset,
+// and may go on beyond length: copy with io.CopyN(w, r, length) or an
+// io.LimitReader, and net/http sends it with sendfile. Every other reader ends
+// after length bytes, and fails with io.ErrUnexpectedEOF if it ends before.
+func (p *Plane) Open(ctx context.Context, r fact.Receipt, content eventlog.Sequence, size, offset, length int64) (io.ReadCloser, error) {
+	length, err := storagedriver.CheckRange(size, offset, length)
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	if r.Store == fact.Content {
+		return p.openRow(ctx, content, size, offset, length)
+	}
+	driver, err := p.store(r.Store)
+	if err != nil {
+		return nil, err
+	}
+	rc, err := driver.Open(ctx, r.Locator, offset, length)
+	if errors.Is(err, storagedriver.ErrInvalid) { // the range is within size
+		return nil, gone("object %s is shorter than %d bytes (%v)", r.Locator, size, err)
+	}
+	if err != nil {
+		return nil, failure("open object", err)
+	}
+	have, err := sizeOf(ctx, driver, r.Locator, rc)
+	if err == nil && have != size {
+		err = gone("object %s has %d bytes, want %d", r.Locator, have, size)
+	}
+	if err != nil {
+		return nil, errors.Join(err, rc.Close())
+	}
+	if f, ok := rc.(*os.File); ok {
+		return f, nil
+	}
+	return &section{rc, length}, nil
+}
+
+// sizeOf asks the open file rather than its name where it can.
+func sizeOf(ctx context.Context, driver storagedriver.Driver, locator string, rc io.ReadCloser) (int64, error) {
+	if f, ok := rc.(*os.File); ok {
+		info, err := f.Stat()
+		if err != nil {
+			return 0, fmt.Errorf("size of object: %w", err)
+		}
+		return info.Size(), nil
+	}
+	size, err := driver.Size(ctx, locator)
+	return size, failure("size of object", err)
+}
+
+func (p *Plane) openRow(ctx context.Context, content eventlog.Sequence, size, offset, length int64) (io.ReadCloser, error) {
+	row, err := p.rows.Object(ctx, content)
+	if err != nil {
+		return nil, fmt.Errorf("open content row: %w", err)
+	}
+	if int64(len(row)) != size {
+		return nil, gone("content row %d has %d bytes, want %d", content, len(row), size)
+	}
+	return io.NopCloser(bytes.NewReader(row[offset : offset+length])), nil
+}
+
+// section is a reader of exactly left bytes.
+type section struct {
+	io.ReadCloser
+	left int64
+}
+
+func (s *section) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := s.ReadCloser.Read(p[:min(int64(len(p)), s.left)])
+	s.left -= int64(n)
+	if errors.Is(err, io.EOF) && s.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// Verify reads the bytes of a receipt and hashes them. If they are missing, or
+// not size bytes with these digests, the error wraps fact.ErrGone; any other
+// error says that they could not be read this time.
+func (p *Plane) Verify(ctx context.Context, r fact.Receipt, content eventlog.Sequence, digests identity.DigestSet, size int64) error {
+	rc, err := p.Open(ctx, r, content, size, 0, -1)
+	if err != nil {
+		return err
+	}
+	also := make([]identity.Algorithm, 0, len(digests))
+	for _, d := range digests {
+		also = append(also, d.Algorithm())
+	}
+	got, err := p.hash(ctx, rc, size, also...)
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	for _, d := range digests {
+		if !got.Has(d) {
+			return gone("bytes that should be %s are %s", d, got.Primary())
+		}
+	}
+	return nil
+}
+
+// hash reads exactly size bytes, closes the reader and returns their digests.
+// Fewer bytes are an error that wraps fact.ErrGone.
+func (p *Plane) hash(ctx context.Context, rc io.ReadCloser, size int64, also ...identity.Algorithm) (identity.DigestSet, error) {
+	defer func() { _ = rc.Close() }() // nothing was written
+	lend, err := p.o.Budget.Transfer(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("wait for a transfer buffer: %w", err)
+	}
+	defer lend.Close()
+	lend.Grow()
+	hash, r := identity.NewHasher(also...), io.LimitReader(rc, size)
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		buf := lend.Next()
+		n, err := fill(r, buf)
+		if _, err := hash.Write(buf[:n]); err != nil {
+			return nil, err
+		}
+		if err == nil {
+			continue
+		}
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) && hash.Size() < size {
+			return nil, gone("only %d of %d bytes are there", hash.Size(), size)
+		}
+		return hash.Sum(), notEOF(err)
+	}
+}
+
+// Delete removes the bytes of a receipt for ever. It succeeds if they are gone
+// already.
+func (p *Plane) Delete(ctx context.Context, r fact.Receipt, content eventlog.Sequence) error {
+	if r.Store == fact.Content {
+		return p.rows.DeleteObject(ctx, content)
+	}
+	driver, err := p.store(r.Store)
+	if err != nil {
+		return err
+	}
+	return failure("delete object", driver.Delete(ctx, r.Locator))
+}

@@ -1,0 +1,141 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"artifactstore/registry/fact"
+	"artifactstore/storagedriver"
+)
+
+const (
+	defaultReserve = 64 << 20
+	// reserveFiles is how many names a store keeps free, never more than a
+	// tenth of what it has.
+	reserveFiles = 64
+	// healthAge is how long an answer of a store about its room is good.
+	healthAge = time.Second
+)
+
+// room watches the free space of one store. Between two answers of the store
+// it counts what is written.
+type room struct {
+	driver  storagedriver.Driver
+	reserve int64
+	now     func() time.Time
+
+	mu     sync.Mutex
+	asked  time.Time
+	health storagedriver.Health
+	err    error
+	spent  int64 // bytes written since asked
+}
+
+// take returns an error that wraps fact.ErrFull if n more bytes would touch
+// the reserve, or one that says why the store takes no writes. The bytes are
+// counted as written if it returns nil.
+func (r *room) take(ctx context.Context, n int64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fresh := r.now().Sub(r.asked) >= healthAge
+	if fresh {
+		r.ask(ctx)
+	}
+	err := r.short(n)
+	if err != nil && !fresh { // perhaps there is room again
+		r.ask(ctx)
+		err = r.short(n)
+	}
+	if err == nil {
+		r.spent += n
+	}
+	return err
+}
+
+// ask asks the store. An answer that failed is not kept.
+func (r *room) ask(ctx context.Context) {
+	r.health, r.err = r.driver.Health(ctx)
+	r.spent, r.asked = 0, r.now()
+	if r.err != nil {
+		r.asked = time.Time{}
+	}
+}
+
+// forget makes the next take ask the store.
+func (r *room) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked = time.Time{}
+}
+
+func (r *room) short(n int64) error {
+	if r.err != nil {
+		return failure("health of the store", r.err)
+	}
+	h := r.health
+	if h.Total >= 0 && h.Free-r.spent-n < r.kept() {
+		return fmt.Errorf("%d of %d bytes are free: %w", max(0, h.Free-r.spent), h.Total, fact.ErrFull)
+	}
+	if h.TotalFiles >= 0 && h.FreeFiles < min(reserveFiles, h.TotalFiles/10) {
+		return fmt.Errorf("%d of %d files are free: %w", h.FreeFiles, h.TotalFiles, fact.ErrFull)
+	}
+	return nil
+}
+
+// kept is the reserve in bytes.
+func (r *room) kept() int64 {
+	if r.reserve > 0 {
+		return r.reserve
+	}
+	return min(defaultReserve, r.health.Total/10)
+}
+
+// Room returns nil while pushes can be taken: else an error that wraps
+// fact.ErrFull or fact.ErrBroken, or why the store does not answer. What it
+// says may be a second old.
+func (p *Plane) Room(ctx context.Context) error {
+	if err := p.rooms[p.writeTo].take(ctx, 0); err != nil {
+		return fmt.Errorf("store %s: %w", p.writeTo, err)
+	}
+	return nil
+}
+
+// Health is the state of one store.
+type Health struct {
+	Store string
+	storagedriver.Health
+	// Err says why the store does not work, if it does not.
+	Err error
+}
+
+// Health asks every store, in order of their names.
+func (p *Plane) Health(ctx context.Context) []Health {
+	var all []Health
+	for _, name := range p.storeNames() {
+		h, err := p.stores[name].Health(ctx)
+		all = append(all, Health{Store: name, Health: h, Err: failure("health of store "+name, err)})
+	}
+	return all
+}
+
+// Staged lists what is being staged in the stores, with ID and Store set, as
+// far as they can tell. It is what Discard needs after an unclean start.
+func (p *Plane) Staged(ctx context.Context) ([]fact.Staged, error) {
+	var all []fact.Staged
+	var errs []error
+	for _, name := range p.storeNames() {
+		lister, ok := p.stores[name].(storagedriver.Lister)
+		if !ok {
+			continue
+		}
+		ids, err := lister.Staged(ctx)
+		errs = append(errs, failure("list store "+name, err))
+		for _, id := range ids {
+			all = append(all, fact.Staged{ID: id, Store: name})
+		}
+	}
+	return all, errors.Join(errs...)
+}
