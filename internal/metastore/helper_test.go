@@ -25,10 +25,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// underRace is set when the race detector runs, which makes SQLite ten times
-// slower: what has one goroutine then runs in a shorter form.
-var underRace bool
-
 var caller = registry.Caller{Actor: "anonymous", Request: "r-1"}
 
 func must(t testing.TB, err error) {
@@ -222,6 +218,9 @@ func populated(t testing.TB, s *store) {
 
 var errRefused = errors.New("refused")
 
-func sorted(lines []string) []string { slices.Sort(lines); return lines }
+func sorted(lines []string) []string {
+	slices.Sort(lines)
+	return lines
+}
 
 func repeat(s string, n int) string { return strings.Repeat(s, n) }

@@ -1,0 +1,5 @@
+//go:build !race
+
+package metastore_test
+
+const underRace = false
