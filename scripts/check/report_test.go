@@ -2,6 +2,10 @@ package main
 
 import (
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -170,6 +174,40 @@ func TestTables(t *testing.T) {
 	for _, row := range programs {
 		if len(row) < 2 {
 			t.Errorf("debian.txt: %q has no package", row)
+		}
+	}
+}
+
+// TestSequentialPackagesHaveNoGoroutine: what the race detector does not watch
+// gives it nothing to see, tests included.
+func TestSequentialPackagesHaveNoGoroutine(t *testing.T) {
+	for _, name := range sequential {
+		files, err := filepath.Glob(filepath.Join("../..", name, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", name, len(files), err)
+		}
+		for _, file := range files {
+			syntax, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, spec := range syntax.Imports {
+				switch spec.Path.Value {
+				case `"sync"`, `"sync/atomic"`, `"net/http"`, `"os/exec"`:
+					t.Errorf("%s imports %s", file, spec.Path.Value)
+				}
+			}
+			ast.Inspect(syntax, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.GoStmt:
+					t.Errorf("%s starts a goroutine", file)
+				case *ast.SelectorExpr:
+					if n.Sel.Name == "Parallel" {
+						t.Errorf("%s runs tests in parallel", file)
+					}
+				}
+				return true
+			})
 		}
 	}
 }
