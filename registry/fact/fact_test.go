@@ -1,0 +1,114 @@
+package fact_test
+
+import (
+	"encoding/hex"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"artifactstore/internal/canon"
+	"artifactstore/registry/fact"
+	"artifactstore/registry/identity"
+)
+
+var update = flag.Bool("update", false, "write the golden files of kinds that have none")
+
+var (
+	content = identity.Of([]byte("content"), identity.SHA512)
+	primary = content.Primary()
+	other   = identity.FromBytes(identity.BLAKE3, []byte("other"))
+)
+
+func sha256(s string) identity.Digest { return identity.FromBytes(identity.SHA256, []byte(s)) }
+
+// examples has one payload of every kind, with all of its members, under the
+// name of its golden file.
+var examples = map[string]fact.Fact{
+	"repository.created": &fact.RepositoryCreated{Repository: "team/app"},
+	"blob.stored": &fact.BlobStored{Digests: content, Size: 7,
+		Receipt: fact.Receipt{Store: "files", Locator: "ab/cd/abcd-1"}},
+	"blob.stored.inline": &fact.BlobStored{Digests: content, Size: 7, Receipt: fact.Receipt{Store: fact.Content}},
+	"blob.identified":    &fact.BlobIdentified{Blob: primary, Digest: identity.FromBytes(identity.SHA512, []byte("content"))},
+	"blob.moved": &fact.BlobMoved{Blob: primary, From: fact.Receipt{Store: "files", Locator: "ab/cd/abcd-1"},
+		To: fact.Receipt{Store: fact.Content}},
+	"blob.linked":         &fact.BlobLinked{Repository: "team/app", Blob: primary},
+	"blob.linked.mounted": &fact.BlobLinked{Repository: "team/app", Blob: primary, Source: "team/base"},
+	"blob.unlinked":       &fact.BlobUnlinked{Repository: "team/app", Blob: primary},
+	"manifest.put": &fact.ManifestPut{Repository: "team/app", Manifest: primary, Native: other, Digest: sha256("content"),
+		MediaType: "application/vnd.oci.image.manifest.v1+json", ArtifactType: "application/example", Size: 7,
+		SubjectDigest: sha256("subject"), Class: "permanent-record",
+		References: []fact.Reference{
+			{Role: "config", MediaType: "application/config", Digest: sha256("config"), Target: other, Size: 6},
+			{Role: "layer", MediaType: "application/layer", Digest: sha256("absent"), Size: 5},
+		}},
+	"manifest.put.bare": &fact.ManifestPut{Repository: "team/app", Manifest: primary, Native: other, Digest: primary,
+		MediaType: "application/vnd.oci.image.index.v1+json", Size: 7, References: []fact.Reference{},
+		Class: "transient", Expires: 1_700_000_000_000_000},
+	"manifest.deleted": &fact.ManifestDeleted{Repository: "team/app", Manifest: primary},
+	"tag.moved":        &fact.TagMoved{Repository: "team/app", Tag: "v1", From: other, To: primary, Digest: sha256("content")},
+	"tag.moved.new":    &fact.TagMoved{Repository: "team/app", Tag: "v1", To: primary, Digest: sha256("content")},
+	"tag.deleted":      &fact.TagDeleted{Repository: "team/app", Tag: "v1", Manifest: primary},
+}
+
+// TestPayloadsNeverChange: what is in a log is read for ever, so the bytes of
+// every kind are fixed from its first release on.
+func TestPayloadsNeverChange(t *testing.T) {
+	for name, f := range examples {
+		t.Run(name, func(t *testing.T) {
+			encoded, err := canon.Marshal(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := golden(t, name, encoded); hex.EncodeToString(encoded) != want {
+				t.Errorf("encoded as\n%x\nwant\n%s", encoded, want)
+			}
+			back := fact.New(f.Kind())
+			if err := canon.Unmarshal(encoded, back); err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(back, f) {
+				t.Errorf("decoded as %+v, want %+v", back, f)
+			}
+		})
+	}
+}
+
+// golden reads a golden file, and makes it if it is asked to and there is none.
+func golden(t *testing.T, name string, encoded []byte) string {
+	t.Helper()
+	path := filepath.Join("testdata", name+".hex")
+	text, err := os.ReadFile(path)
+	if os.IsNotExist(err) && *update {
+		text = []byte(hex.EncodeToString(encoded) + "\n")
+		err = os.WriteFile(path, text, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+func TestEveryKindIsVersionedAndHasASubject(t *testing.T) {
+	kinds := map[string]bool{}
+	for name, f := range examples {
+		kinds[f.Kind()] = true
+		if !strings.HasPrefix(f.Kind(), "v1.") || !strings.HasPrefix(name, strings.TrimPrefix(f.Kind(), "v1.")) {
+			t.Errorf("%s has the kind %s", name, f.Kind())
+		}
+		if f.Subject() == "" {
+			t.Errorf("%s has no subject", name)
+		}
+	}
+	for _, kind := range []string{fact.KindRepositoryCreated, fact.KindBlobStored, fact.KindBlobIdentified, fact.KindBlobMoved,
+		fact.KindBlobLinked, fact.KindBlobUnlinked, fact.KindManifestPut, fact.KindManifestDeleted, fact.KindTagMoved, fact.KindTagDeleted} {
+		if !kinds[kind] {
+			t.Errorf("%s has no example", kind)
+		}
+	}
+	if fact.New("v9.unknown") != nil {
+		t.Error("an unknown kind has a payload")
+	}
+}
