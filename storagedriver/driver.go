@@ -97,9 +97,9 @@ type Driver interface {
 
 // Stage is an open staged object. It has one user at a time.
 type Stage interface {
-	// Write appends bytes. After an error nothing more is accepted, and what
-	// was written beyond the last good Write is not to be relied on: Resume
-	// drops it.
+	// Write appends bytes. After an error nothing more is accepted and Save
+	// fails: the staged object stands where it was saved before, and Resume
+	// there drops the rest.
 	io.Writer
 	// Save makes what was written so far known to Resume in another process,
 	// and returns the driver's state. It promises to survive a crash of the

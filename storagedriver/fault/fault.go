@@ -151,7 +151,7 @@ func (d *driver) stage(op Op, open func() (storagedriver.Stage, error)) (storage
 	var s storagedriver.Stage
 	err := d.plan.run(op, func() (err error) { s, err = open(); return err })
 	if err == nil {
-		return &stage{s, d.plan}, nil
+		return &stage{Stage: s, plan: d.plan}, nil
 	}
 	if s != nil { // opened, but nobody will know of it
 		_ = s.Close()

@@ -10,11 +10,15 @@ import (
 type stage struct {
 	storagedriver.Stage
 	plan *Plan
+	err  error // of a Write that failed
 }
 
 // Write is cut short when it fails: half of p is written, or all of it if its
 // answer gets lost.
 func (s *stage) Write(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
 	if !s.plan.fails(OpWrite) {
 		return s.Stage.Write(p)
 	}
@@ -22,10 +26,14 @@ func (s *stage) Write(p []byte) (int, error) {
 		p = p[:len(p)/2]
 	}
 	n, _ := s.Stage.Write(p) // the plan's error stands
-	return n, s.plan.failure(OpWrite)
+	s.err = s.plan.failure(OpWrite)
+	return n, s.err
 }
 
 func (s *stage) Save(ctx context.Context) (state []byte, err error) {
+	if s.err != nil {
+		return nil, s.err
+	}
 	err = s.plan.run(OpSave, func() error { state, err = s.Stage.Save(ctx); return err })
 	if err != nil {
 		return nil, err
