@@ -27,40 +27,27 @@ func (c *content) room() int64 {
 	return n
 }
 
-// needs is what appending p will add to room.
-func (c *content) needs(p []byte) int64 {
-	n := int64(0)
-	c.split(p, func(piece []byte, fresh bool) {
-		if !fresh || !isZeroPage(piece) {
-			n += int64(len(piece))
-		}
-	})
-	return n
-}
-
-func (c *content) append(p []byte) {
-	c.split(p, func(piece []byte, fresh bool) {
+// append adds p, and returns the room that it takes.
+func (c *content) append(p []byte) int64 {
+	room := int64(0)
+	for len(p) > 0 {
+		at := int(c.size % pageSize)
+		piece := p[:min(len(p), pageSize-at)]
 		switch {
-		case fresh && isZeroPage(piece):
+		case at == 0 && isZeroPage(piece):
 			c.pages = append(c.pages, nil)
-		case fresh:
+		case at == 0:
 			c.pages = append(c.pages, bytes.Clone(piece))
+			room += int64(len(piece))
 		default:
 			last := len(c.pages) - 1
 			c.pages[last] = append(c.pages[last], piece...)
+			room += int64(len(piece))
 		}
-	})
-	c.size += int64(len(p))
-}
-
-// split calls f with the pieces of p, one per page; fresh if it begins a page.
-func (c *content) split(p []byte, f func(piece []byte, fresh bool)) {
-	at := int(c.size % pageSize)
-	for len(p) > 0 {
-		n := min(len(p), pageSize-at)
-		f(p[:n], at == 0)
-		p, at = p[n:], 0
+		c.size += int64(len(piece))
+		p = p[len(piece):]
 	}
+	return room
 }
 
 func isZeroPage(piece []byte) bool { return bytes.Equal(piece, zeroPage[:]) }

@@ -102,13 +102,13 @@ func (s *stage) Write(p []byte) (int, error) {
 	if s.err != nil {
 		return 0, s.err
 	}
-	need := s.content.needs(p)
-	if s.store.limit > 0 && s.store.used+need > s.store.limit {
+	before := s.content.size
+	s.store.used += s.content.append(p)
+	if s.store.limit > 0 && s.store.used > s.store.limit {
+		s.store.used -= s.content.cut(before)
 		s.err = fmt.Errorf("stage %s: %w", s.id, storagedriver.ErrFull)
 		return 0, s.err
 	}
-	s.store.used += need
-	s.content.append(p)
 	return len(p), nil
 }
 
