@@ -120,13 +120,13 @@ func (r *Repository) Name() string { return r.name }
 
 // update commits a change to this repository on behalf of its caller.
 func (r *Repository) update(ctx context.Context, decide func(View, *Change) error) error {
-	return r.ledger.Update(ctx, r.caller, func(v View) (*Change, error) {
+	return storage(r.ledger.Update(ctx, r.caller, func(v View) (*Change, error) {
 		c := new(Change)
 		if err := decide(v, c); err != nil {
 			return nil, err
 		}
 		return c, nil
-	})
+	}))
 }
 
 // ensure makes the repository exist.
@@ -154,7 +154,7 @@ func (r *Repository) unknown(v View, code Code, what string) error {
 	return Errorf(code, "the repository has no such %s", what)
 }
 
-// storage turns the data plane's ways of saying no into refusals.
+// storage turns the ways in which stores and the ledger say no into refusals.
 func storage(err error) error {
 	var e *Error
 	switch {

@@ -16,8 +16,9 @@ const (
 	// reserveFiles is how many names a store keeps free, never more than a
 	// tenth of what it has.
 	reserveFiles = 64
-	// healthAge is how long an answer of a store about its room is good.
-	healthAge = time.Second
+	// healthAge is how long an answer of a store about its room is good. The
+	// ledger, which may be on the same disk, writes uncounted meanwhile.
+	healthAge = 10 * time.Millisecond
 )
 
 // room watches the free space of one store. Between two answers of the store
@@ -95,7 +96,7 @@ func (r *room) kept() int64 {
 
 // Room returns nil while pushes can be taken: else an error that wraps
 // fact.ErrFull or fact.ErrBroken, or why the store does not answer. What it
-// says may be a second old.
+// says may be some milliseconds old.
 func (p *Plane) Room(ctx context.Context) error {
 	if err := p.rooms[p.writeTo].take(ctx, 0); err != nil {
 		return fmt.Errorf("store %s: %w", p.writeTo, err)

@@ -27,8 +27,9 @@ const (
 	idleReaders = time.Minute // after which a reader is closed; each costs about 2 MB
 	busyTimeout = 10 * time.Second
 	// tidyPages is the size of the WAL from which Tidy moves it into the
-	// database, in pages of 4 KiB.
-	tidyPages = 2000
+	// database, in pages of 4 KiB. It stays below the reserve that the data plane
+	// keeps free, so that there is room to move it.
+	tidyPages = 1000
 	// sparePages is how many unused pages the file keeps for new rows.
 	sparePages = 8192
 )
@@ -94,12 +95,13 @@ func Open(ctx context.Context, path string, options Options) (*DB, error) {
 
 // open opens one connection and runs the pragmas on it.
 func (db *DB) open(ctx context.Context, flags sqlite3.OpenFlag, pragmas ...string) (*conn, error) {
-	name := db.path
-	if db.options.VFS != "" {
-		name = "file:" + (&url.URL{Path: db.path}).EscapedPath() + "?vfs=" + url.QueryEscape(db.options.VFS)
-		flags |= sqlite3.OPEN_URI
+	use := db.options.VFS
+	if use == "" {
+		registerVFS()
+		use = fullName
 	}
-	handle, err := sqlite3.OpenFlags(name, flags)
+	name := "file:" + (&url.URL{Path: db.path}).EscapedPath() + "?vfs=" + url.QueryEscape(use)
+	handle, err := sqlite3.OpenFlags(name, flags|sqlite3.OPEN_URI)
 	if err != nil {
 		return nil, classify(err)
 	}
