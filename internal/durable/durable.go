@@ -6,10 +6,9 @@
 // once its parent is. Publish does all of that.
 //
 // A failed flush is never repeated: the kernel reports it once and may have
-// dropped the bytes, so a second flush would succeed and lie. The Tree then
-// refuses all further writes with ErrBroken until it is opened anew, and the
-// file that could not be flushed must not be used again. A flush that fails
-// because the disk is full spoils only its file.
+// dropped the bytes, so a second flush would succeed and lie. The file is
+// removed, and the Tree refuses all further writes with ErrBroken until it is
+// opened anew. A flush that fails because the disk is full spoils only its file.
 package durable
 
 import (
@@ -38,15 +37,16 @@ type Op string
 
 // The operations.
 const (
-	OpMkdir    Op = "mkdir"
-	OpCreate   Op = "create"
-	OpWrite    Op = "write"
-	OpTruncate Op = "truncate"
-	OpSync     Op = "sync"
-	OpClose    Op = "close"
-	OpRename   Op = "rename"
-	OpSyncDir  Op = "syncdir"
-	OpRemove   Op = "remove"
+	OpMkdir     Op = "mkdir"
+	OpCreate    Op = "create"
+	OpWrite     Op = "write"
+	OpWriteBack Op = "writeback"
+	OpTruncate  Op = "truncate"
+	OpSync      Op = "sync"
+	OpClose     Op = "close"
+	OpRename    Op = "rename"
+	OpSyncDir   Op = "syncdir"
+	OpRemove    Op = "remove"
 )
 
 // Fault is asked before every operation that changes something. If it returns

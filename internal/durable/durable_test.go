@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 	"testing"
@@ -19,7 +20,7 @@ import (
 
 var errInjected = errors.New("injected")
 
-func open(t *testing.T, dir string, fault durable.Fault) *durable.Tree {
+func open(t testing.TB, dir string, fault durable.Fault) *durable.Tree {
 	t.Helper()
 	tree, err := durable.Open(dir, durable.Options{Fault: fault})
 	if err != nil {
@@ -215,6 +216,31 @@ func TestAFullDiskAtTheFlushSpoilsOnlyTheFile(t *testing.T) {
 		t.Errorf("the flush is repeated: %v", err)
 	}
 	must(t, tree.Err(), tree.WriteFile("g", nil))
+}
+
+func TestAFailedWriteBackIsAFailedFlush(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("write-back is started on Linux alone")
+	}
+	for _, cause := range []error{errInjected, syscall.ENOSPC} {
+		armed, dir := true, t.TempDir()
+		tree := open(t, dir, failOn(durable.OpWriteBack, &armed, cause))
+		f, err := tree.Create("f")
+		must(t, err)
+		piece := bytes.Repeat([]byte("x"), 1<<20)
+		for range 16 {
+			if _, err = f.Write(piece); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, cause) || durable.Full(cause) != (tree.Err() == nil) {
+			t.Errorf("Write: %v, the tree: %v", err, tree.Err())
+		}
+		if _, err := os.Stat(filepath.Join(dir, "f")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the file is still there: %v", err)
+		}
+		must(t, f.Close())
+	}
 }
 
 func TestAFailedLastFlushTakesTheNameBack(t *testing.T) {

@@ -9,7 +9,8 @@ import (
 
 // File is a file that is being written, from its beginning or from where
 // another process stopped. One goroutine at a time may use it. After the first
-// error it accepts nothing more and repeats that error.
+// error it accepts nothing more and repeats that error. If bytes could not be
+// flushed the file is removed, and unless the disk is full the tree is broken.
 //
 // A Write of zeros alone, of holeSize or more, becomes a hole: it takes neither
 // time nor disk.
@@ -101,16 +102,26 @@ func (f *File) Write(p []byte) (int, error) {
 	n, err := f.write(p)
 	f.next += int64(n)
 	f.size = max(f.size, f.next)
-	if err == nil {
-		err = f.pace.wrote(f.file, f.next)
-		if err != nil && !Full(err) {
-			f.tree.latch(err) // a failed write-back is a failed flush
-		}
-	}
 	if err != nil {
 		f.err = fmt.Errorf("write %s: %w", f.name, err)
+		return n, f.err
 	}
-	return n, f.err
+	return n, f.writeBack()
+}
+
+// writeBack has the kernel write what is due. A failure is that of a flush.
+func (f *File) writeBack() error {
+	if !f.pace.due(f.next) {
+		return nil
+	}
+	err := f.tree.begin(OpWriteBack, f.name)
+	if err == nil {
+		err = f.pace.wrote(f.file, f.next)
+	}
+	if err != nil {
+		return f.lost(err)
+	}
+	return nil
 }
 
 func (f *File) write(p []byte) (int, error) {
@@ -144,27 +155,33 @@ func (f *File) Settle() error {
 	return f.err
 }
 
-// Sync returns when all bytes have reached the disk. When it fails the file
-// must not be used again, and unless the disk is full the tree is broken.
+// Sync returns when all bytes have reached the disk.
 func (f *File) Sync() error {
 	if err := f.Settle(); err != nil {
 		return err
 	}
-	if err := f.tree.writable(OpSync, f.name); err != nil {
-		return f.unsynced(err)
+	if err := f.tree.Err(); err != nil {
+		return err
 	}
-	if err := f.file.Sync(); err != nil {
-		return f.unsynced(err)
+	err := f.tree.begin(OpSync, f.name)
+	if err == nil {
+		err = f.file.Sync()
+	}
+	if err != nil {
+		return f.lost(err)
 	}
 	return nil
 }
 
-func (f *File) unsynced(err error) error {
-	f.err = err
+// lost is told that the file could not be flushed. The file is removed, so
+// that nobody flushes it again and takes it for good.
+func (f *File) lost(err error) error {
+	f.err = fmt.Errorf("flush %s: %w", f.name, err)
 	if !Full(err) {
 		f.tree.latch(err)
 	}
-	return err
+	_ = f.tree.Remove(f.name) // the flush's error matters more
+	return f.err
 }
 
 // Close releases the file. Its error means that bytes may be lost.

@@ -6,9 +6,14 @@ import (
 	"syscall"
 )
 
-// paceWindow is how many bytes are written before the kernel is told to start
-// putting them on disk.
-const paceWindow = 8 << 20
+const (
+	// paceWindow is how many bytes are written before the kernel is told to
+	// start putting them on disk.
+	paceWindow = 8 << 20
+	// paceBehind is how many bytes the disk may be behind before the writer
+	// waits for it. Waiting for each window makes it slower than it need be.
+	paceBehind = 8 * paceWindow
+)
 
 // Flags of sync_file_range(2).
 const (
@@ -21,33 +26,33 @@ const (
 // the end finds little left to do, and a fast sender cannot fill the page cache
 // with bytes that only that flush would write. It promises nothing: the flush does.
 type pacer struct {
-	// done is the end of what write-back was started for; the window before
-	// it begins at from.
-	from, done int64
-	off        bool
+	// started is the end of what write-back was started for, settled of what
+	// it was waited for.
+	started, settled int64
+	off              bool
 }
 
 // start is told where writing begins; what is before is not this pacer's.
-func (p *pacer) start(offset int64) { p.from, p.done = offset, offset }
+func (p *pacer) start(offset int64) { p.started, p.settled = offset, offset }
 
-// wrote is told the new end of the file. When a window is complete it starts
-// writing it, and waits for the one before.
+// due tells whether a window is complete.
+func (p *pacer) due(end int64) bool { return !p.off && end-p.started >= paceWindow }
+
+// wrote starts writing what is before end, and waits for what is far behind.
 func (p *pacer) wrote(file *os.File, end int64) error {
-	if p.off || end-p.done < paceWindow {
-		return nil
-	}
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var failed error
+	behind := end - paceBehind
 	err = raw.Control(func(fd uintptr) {
-		failed = syscall.SyncFileRange(int(fd), p.done, end-p.done, startWrite)
-		if failed == nil && p.done > p.from {
-			failed = syscall.SyncFileRange(int(fd), p.from, p.done-p.from, waitBefore|startWrite|waitAfter)
+		failed = syscall.SyncFileRange(int(fd), p.started, end-p.started, startWrite)
+		if failed == nil && behind > p.settled {
+			failed = syscall.SyncFileRange(int(fd), p.settled, behind-p.settled, waitBefore|startWrite|waitAfter)
 		}
 	})
-	p.from, p.done = p.done, end
+	p.started, p.settled = end, max(p.settled, behind)
 	if unsupported(failed) {
 		p.off, failed = true, nil
 	}

@@ -10,4 +10,6 @@ type pacer struct{}
 
 func (*pacer) start(int64) {}
 
+func (*pacer) due(int64) bool { return false }
+
 func (*pacer) wrote(*os.File, int64) error { return nil }

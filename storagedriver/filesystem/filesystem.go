@@ -95,7 +95,7 @@ func (d *Driver) Locate(id, blake3 string) string {
 }
 
 // Publish flushes the staged file, renames it, and flushes the folder. A
-// staged file that could not be flushed is removed, since a second flush would
+// staged file that could not be flushed is gone, since a second flush would
 // claim what is not so.
 func (d *Driver) Publish(ctx context.Context, id string, _ []byte, size int64, locator string) error {
 	object, err := published(id, locator)
@@ -133,11 +133,7 @@ func (d *Driver) flush(id string, size int64) error {
 		return err
 	}
 	err = f.Sync()
-	err = errors.Join(err, f.Close())
-	if err != nil && !errors.Is(err, durable.ErrBroken) { // it was tried, and failed
-		_ = d.tree.Remove(staged(id)) // the flush's error matters more
-	}
-	return err
+	return errors.Join(err, f.Close())
 }
 
 // Delete removes the object's file and flushes its folder.
