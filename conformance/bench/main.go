@@ -25,7 +25,7 @@ type options struct {
 	blobs     int     // of 64 MiB, per number of clients
 	tags      int     // in the repository whose tags are listed
 	referrers int     // of the subject whose referrers are listed
-	dir       string
+	dir       string  // for the data; in run, the folder made for this one
 }
 
 func main() {
@@ -51,6 +51,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir), harness.RemoveBinary()) }()
+	o.dir = dir
 	started := time.Now()
 	fmt.Printf("%s, %d processors, %s\n\n", processor(), runtime.NumCPU(), runtime.Version())
 	limits, err := measureLimits(dir)
@@ -58,6 +59,8 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	limits.print()
+	// At the default level the server writes a line for every request, and
+	// this process would read it: that is not what is measured.
 	server, err := harness.Open(harness.Config{Data: dir + "/data", Env: []string{"ARTIFACTSTORE_LOG_LEVEL=warn"}})
 	if err != nil {
 		return err

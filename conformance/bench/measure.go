@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"sync"
 
 	"artifactstore/conformance/harness"
@@ -145,7 +146,7 @@ func (b *bench) countFlushes(ctx context.Context) error {
 	const images = 200
 	for _, clients := range []int{1, smallClients} {
 		what := fmt.Sprintf("flushes per small image, %s", plural(clients))
-		flushes, err := countFlushes(ctx, b.server.PID(), func() error {
+		flushes, err := countFlushes(ctx, b.server.PID(), filepath.Join(b.dir, "strace"), func() error {
 			_, err := b.load(ctx, clients, images, b.pushImage)
 			return err
 		})

@@ -56,15 +56,15 @@ func processor() string {
 	return "unknown processor"
 }
 
-// procField returns the first value of a name in a file of "name: value" lines.
+// procField returns the first value of a name in a file of "name: value" lines,
+// "" if there is none.
 func procField(path, name string) string {
-	file, err := os.Open(path)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return ""
 	}
-	defer file.Close()
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		key, value, _ := strings.Cut(lines.Text(), ":")
+	for line := range strings.Lines(string(data)) {
+		key, value, _ := strings.Cut(line, ":")
 		if strings.TrimSpace(key) == name {
 			return strings.TrimSpace(value)
 		}
@@ -76,20 +76,14 @@ func procField(path, name string) string {
 var errNoTrace = errors.New("strace is not there or may not trace")
 
 // countFlushes counts the flushes that a process makes while work runs. It
-// uses strace, which slows the process down.
-func countFlushes(ctx context.Context, pid int, work func() error) (int, error) {
+// uses strace, which slows the process down and writes its table to a file.
+func countFlushes(ctx context.Context, pid int, table string, work func() error) (int, error) {
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		return 0, errNoTrace
 	}
-	report, err := os.CreateTemp("", "artifactstore-strace-")
-	if err != nil {
-		return 0, err
-	}
-	defer os.Remove(report.Name())
-	defer report.Close()
 	cmd := exec.CommandContext(ctx, strace, "-f", "-c", "-e", "trace=fsync,fdatasync,syncfs,sync",
-		"-o", report.Name(), "-p", strconv.Itoa(pid))
+		"-o", table, "-p", strconv.Itoa(pid))
 	messages, err := cmd.StderrPipe()
 	if err != nil {
 		return 0, err
@@ -107,7 +101,7 @@ func countFlushes(ctx context.Context, pid int, work func() error) (int, error) 
 	if err := errors.Join(err, cmd.Process.Signal(os.Interrupt), ignoreExit(cmd.Wait())); err != nil {
 		return 0, err
 	}
-	data, err := os.ReadFile(report.Name())
+	data, err := os.ReadFile(table)
 	return sumCalls(string(data)), err
 }
 

@@ -214,7 +214,7 @@ func (r Reply) UploadOffset() (int64, error) {
 	_, last, ok := strings.Cut(value, "-")
 	end, err := strconv.ParseInt(last, 10, 64)
 	if !ok || err != nil {
-		return 0, fmt.Errorf("Range %q is not first-last", value)
+		return 0, fmt.Errorf("header Range %q is not first-last", value)
 	}
 	return end + 1, nil
 }
