@@ -19,6 +19,8 @@ const (
 	// healthAge is how long an answer of a store about its room is good. The
 	// ledger, which may be on the same disk, writes uncounted meanwhile.
 	healthAge = 10 * time.Millisecond
+	// healthTimeout bounds how long a store may take to answer.
+	healthTimeout = 5 * time.Second
 )
 
 // room watches the free space of one store. Between two answers of the store
@@ -56,8 +58,12 @@ func (r *room) take(ctx context.Context, n int64) error {
 	return err
 }
 
-// ask asks the store. An answer that failed is not kept.
+// ask asks the store. An answer that failed is not kept. Others share the
+// answer, and what a client sent before it went away is still accepted: so it
+// does not end with the context of the one who asks.
 func (r *room) ask(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthTimeout)
+	defer cancel()
 	r.health, r.err = r.driver.Health(ctx)
 	r.spent, r.asked = 0, r.now()
 	if r.err != nil {
