@@ -222,7 +222,7 @@ type Bytes interface {
 	Ingest(ctx context.Context, s *fact.Staged, r io.Reader, spill func(fact.Staged) error, also ...identity.Algorithm) error
 	// Seal ends a staged sequence: it returns its digests, in the algorithm
 	// also as well if that is not "", reading the bytes again if it must,
-	// and sets s.Locator. The bytes are durable, but not yet published.
+	// and sets s.Locator. Publish makes the bytes durable.
 	Seal(ctx context.Context, s *fact.Staged, also identity.Algorithm) (fact.Sealed, error)
 	// Publish makes a sealed sequence an object at s.Locator; it does
 	// nothing for inline bytes. s must have been remembered before.
