@@ -156,14 +156,14 @@ func (r *runner) path(elements ...string) string {
 }
 
 // environment is that of the process, with the tools first in PATH, and with
-// what makes every step build the same things: without cgo, as the product is
-// built, so that they share one build cache.
+// what makes every step compile as the product is compiled, without cgo and
+// without paths: then they share what they compile.
 func (r *runner) environment(more ...string) []string {
 	path := strings.Join([]string{r.path(".tools", "bin"), os.Getenv("PATH"), "/usr/sbin", "/sbin"}, string(os.PathListSeparator))
 	env := append(os.Environ(),
 		"PATH="+path,
 		"CGO_ENABLED=0",
-		"GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -buildvcs=false"),
+		"GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -buildvcs=false -trimpath"),
 		"ARTIFACTSTORE_BIN="+r.path("bin", "artifactstore"))
 	return append(env, more...)
 }

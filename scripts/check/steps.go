@@ -17,20 +17,20 @@ func (r *runner) build(ctx context.Context) error {
 // architecture tests include gofmt.
 func (r *runner) typeCheck(ctx context.Context) error {
 	vetted := r.command(ctx, nil, "go", "vet", "./...")
-	soaked := r.command(ctx, nil, "go", "vet", "-tags", "soak", "./...")
 	r.aside.Wait()
 	checked := r.command(ctx, nil, "staticcheck", "-tests", "./...")
 	tested := r.goTest(ctx, nil, "-count=1", "./internal/archtest")
-	return errors.Join(vetted, soaked, checked, tested)
+	return errors.Join(vetted, checked, tested)
 }
 
-// unit runs every test that needs no server from outside.
+// unit runs every test that needs no server from outside. Here and below go test
+// leaves out its vet, of which the step type runs all.
 func (r *runner) unit(ctx context.Context) error {
 	packages, err := r.packages(ctx, false)
 	if err != nil {
 		return err
 	}
-	return r.goTest(ctx, nil, packages...)
+	return r.goTest(ctx, nil, append([]string{"-vet=off"}, packages...)...)
 }
 
 // sequential are packages without a goroutine, where the race detector has
@@ -55,7 +55,7 @@ func (r *runner) race(ctx context.Context) error {
 	packages = slices.DeleteFunc(packages, func(name string) bool {
 		return slices.Contains(sequential, strings.TrimPrefix(name, "artifactstore/"))
 	})
-	flags := []string{"-race", "-short", "-gcflags=" + engine + "=-race=false"}
+	flags := []string{"-race", "-short", "-vet=off", "-gcflags=" + engine + "=-race=false"}
 	return r.goTest(ctx, []string{"CGO_ENABLED=1"}, append(flags, packages...)...)
 }
 
@@ -75,7 +75,7 @@ func (r *runner) conformance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.goTest(ctx, nil, append([]string{"-count=1"}, packages...)...)
+	return r.goTest(ctx, nil, append([]string{"-count=1", "-vet=off"}, packages...)...)
 }
 
 // packages returns the packages of the black box tests, or all others, those
