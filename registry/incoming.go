@@ -25,7 +25,9 @@ import (
 // the commit.
 type incoming struct {
 	r  *Repository
-	up Upload // as last saved; Generation 0 while there is no row
+	up Upload // Generation 0 while there is no row
+	// saved is the offset that the row has.
+	saved int64
 	// sealed is set by seal.
 	sealed fact.Sealed
 	// placed tells that the object has been published; stale is the receipt
@@ -101,7 +103,7 @@ func (in *incoming) save(ctx context.Context, up Upload, durable bool) error {
 		return nil
 	})
 	if err == nil {
-		in.up.Generation = up.Generation
+		in.up.Generation, in.saved = up.Generation, up.Staged.Offset
 	}
 	return err
 }
@@ -118,7 +120,7 @@ func sameGeneration(v View, id string, seen int64) error {
 	case up == nil || up.State != UploadOpen:
 		return Errorf(BlobUploadUnknown, "the upload session has ended")
 	case up.Generation != seen:
-		return Errorf(RangeInvalid, "another request has taken the upload session over")
+		return errTaken()
 	}
 	return nil
 }

@@ -343,14 +343,48 @@ func TestNewerRequestTakesTheSessionOver(t *testing.T) {
 	_, err = r.AppendUpload(ctx, token, registry.Chunk{Ranged: true, Start: 0, End: 999, Length: 1000, Body: strings.NewReader(large[:1000])})
 	e := refused(t, err, registry.RangeInvalid)
 	stands := e.Detail.(registry.UploadStatus).Offset
-	if err := <-done; err == nil {
-		t.Fatal("the older request succeeded")
+	e = refused(t, <-done, registry.RangeInvalid)
+	if got := e.Detail.(registry.UploadStatus).Offset; got != stands {
+		t.Fatalf("the older request was told %d, the newer %d", got, stands)
 	}
 	_, err = r.FinishUpload(ctx, token, whole(large[stands:]), digest(large))
 	must(t, err)
 	if read(t, r, digest(large)) != large {
 		t.Fatal("wrong bytes")
 	}
+}
+
+// TestFinishingTwiceAtOnceSucceedsTwice: a client that retries too early must
+// not spoil its own first request.
+func TestFinishingTwiceAtOnceSucceedsTwice(t *testing.T) {
+	ctx := context.Background()
+	for name, data := range map[string]string{"small": small, "large": large} {
+		t.Run(name, func(t *testing.T) {
+			w := open(t, registry.Options{})
+			r := w.repo(t, "a")
+			token, err := r.StartUpload(ctx, "")
+			must(t, err)
+			_, err = r.AppendUpload(ctx, token, whole(data))
+			must(t, err)
+			var wg sync.WaitGroup
+			results := make([]error, 6)
+			for i := range results {
+				wg.Go(func() { _, results[i] = r.FinishUpload(ctx, token, whole(""), digest(data)) })
+			}
+			wg.Wait()
+			must(t, errors.Join(results...))
+			if read(t, r, digest(data)) != data {
+				t.Fatal("wrong bytes")
+			}
+		})
+	}
+}
+
+func TestSinglePostBeginsAtTheBeginning(t *testing.T) {
+	w := open(t, registry.Options{})
+	_, err := w.repo(t, "a").PushBlob(context.Background(), digest(small),
+		registry.Chunk{Ranged: true, Start: 5, End: 4 + int64(len(small)), Length: int64(len(small)), Body: strings.NewReader(small)})
+	refused(t, err, registry.RangeInvalid)
 }
 
 func TestCancelledUploadIsGone(t *testing.T) {

@@ -34,7 +34,7 @@ var algorithmCodes = [...]identity.Algorithm{"", identity.SHA256, identity.SHA51
 
 func (r *Repository) signSession(s session) string {
 	token := make([]byte, tokenBody, tokenSize)
-	hex.Decode(token, []byte(s.id))
+	_, _ = hex.Decode(token, []byte(s.id)) // newID made it
 	binary.BigEndian.PutUint64(token[16:], uint64(s.created.UnixMicro()))
 	for code, a := range algorithmCodes {
 		if a == s.algorithm {
@@ -82,41 +82,88 @@ func (r *Repository) openSession(ctx context.Context, token string) (session, er
 type activeUploads struct {
 	mu   sync.Mutex
 	busy map[string]*activeUpload
+	last uint64 // ticket
 }
 
+// activeUpload is the one request that works on a session.
 type activeUpload struct {
-	stop func()        // makes the user give up
-	done chan struct{} // closed when the user has
+	ticket uint64
+	done   chan struct{} // closed when the request has left
+
+	mu sync.Mutex
+	// stop makes reading the body fail; nil once nothing is to be read any
+	// more, from when on the request comes to its end by itself.
+	stop  func()
+	taken bool // stop was called
 }
 
-// enter makes the caller the only user of a session. The user before it is
-// stopped: after a broken connection a client comes back while the server may
-// still be waiting for the old one. leave must be called, and the work must end
-// soon after stop was. ctx bounds the waiting.
-func (a *activeUploads) enter(ctx context.Context, id string, stop func()) (leave func(), err error) {
-	me := &activeUpload{stop: stop, done: make(chan struct{})}
+// read tells that the request needs nothing from its client any more.
+func (u *activeUpload) read() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.stop = nil
+}
+
+// interrupt stops the request if it is still reading.
+func (u *activeUpload) interrupt() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.stop != nil {
+		u.taken = true
+		u.stop()
+		u.stop = nil
+	}
+}
+
+func (u *activeUpload) isTaken() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.taken
+}
+
+// enter makes the caller the only user of a session. An older user that is
+// still reading its body is stopped: after a broken connection a client comes
+// back while the server may still be waiting for the old one. leave must be
+// called, and the work must end soon after stop was. ctx bounds the waiting.
+func (a *activeUploads) enter(ctx context.Context, id string, stop func()) (me *activeUpload, leave func(), err error) {
+	me = &activeUpload{stop: stop, done: make(chan struct{})}
 	for {
-		a.mu.Lock()
-		other := a.busy[id]
+		other := a.take(id, me)
 		if other == nil {
-			if a.busy == nil {
-				a.busy = make(map[string]*activeUpload)
-			}
-			a.busy[id] = me
-			a.mu.Unlock()
-			return func() {
-				a.mu.Lock()
-				delete(a.busy, id)
-				a.mu.Unlock()
-				close(me.done)
-			}, nil
+			return me, func() { a.leave(id, me) }, nil
 		}
-		a.mu.Unlock()
-		other.stop()
+		if other.ticket < me.ticket {
+			other.interrupt()
+		}
 		select {
 		case <-other.done:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
 	}
+}
+
+// take makes me the user of a session, or returns the one there is.
+func (a *activeUploads) take(id string, me *activeUpload) (other *activeUpload) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if me.ticket == 0 {
+		a.last++
+		me.ticket = a.last
+	}
+	if other := a.busy[id]; other != nil {
+		return other
+	}
+	if a.busy == nil {
+		a.busy = make(map[string]*activeUpload)
+	}
+	a.busy[id] = me
+	return nil
+}
+
+func (a *activeUploads) leave(id string, me *activeUpload) {
+	a.mu.Lock()
+	delete(a.busy, id)
+	a.mu.Unlock()
+	close(me.done)
 }

@@ -74,7 +74,7 @@ func (r *Repository) AppendUpload(ctx context.Context, token string, chunk Chunk
 	if err != nil {
 		return UploadStatus{}, err
 	}
-	ctx, leave, err := r.enter(ctx, s, chunk)
+	me, ctx, leave, err := r.enter(ctx, s, chunk)
 	if err != nil {
 		return UploadStatus{}, err
 	}
@@ -87,7 +87,7 @@ func (r *Repository) AppendUpload(ctx context.Context, token string, chunk Chunk
 		return UploadStatus{}, Errorf(BlobUploadUnknown, "the upload session has ended")
 	}
 	before := in.up.Staged.Offset
-	failed := in.ingest(ctx, chunk.Body, s.algorithm)
+	failed := in.ingest(ctx, me.body(chunk), s.algorithm)
 	if failed == nil {
 		if err := chunk.check(in.up.Staged.Offset - before); err != nil {
 			return UploadStatus{}, err
@@ -96,7 +96,36 @@ func (r *Repository) AppendUpload(ctx context.Context, token string, chunk Chunk
 	if err := in.keep(ctx); err != nil && failed == nil {
 		failed = err
 	}
-	return UploadStatus{token, in.up.Staged.Offset}, withStatus(failed, token, in.up.Staged.Offset)
+	return UploadStatus{token, in.up.Staged.Offset}, me.outcome(failed, token, in.up.Staged.Offset)
+}
+
+// body is the body of a chunk; once it has ended, the request is not stopped any more.
+func (u *activeUpload) body(chunk Chunk) io.Reader { return &watchedBody{chunk.Body, u} }
+
+type watchedBody struct {
+	io.Reader
+	user *activeUpload
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil {
+		b.user.read()
+	}
+	return n, err
+}
+
+// outcome is the error of a request that worked on a session. One that was
+// stopped in favour of a newer one is told so, and where the upload stands.
+func (u *activeUpload) outcome(err error, token string, offset int64) error {
+	if err != nil && u.isTaken() {
+		err = errTaken()
+	}
+	return withStatus(err, token, offset)
+}
+
+func errTaken() *Error {
+	return Errorf(RangeInvalid, "another request has taken the upload session over")
 }
 
 // keep remembers what was accepted, also when the client has gone.
@@ -124,9 +153,9 @@ func withStatus(err error, token string, offset int64) error {
 }
 
 // enter makes this request the only user of the session.
-func (r *Repository) enter(ctx context.Context, s session, chunk Chunk) (context.Context, func(), error) {
-	ctx, cancel := context.WithCancel(ctx)
-	leave, err := r.active.enter(ctx, s.id, func() {
+func (r *Repository) enter(ctx context.Context, s session, chunk Chunk) (*activeUpload, context.Context, func(), error) {
+	working, cancel := context.WithCancel(ctx)
+	me, leave, err := r.active.enter(ctx, s.id, func() {
 		cancel()
 		if chunk.Abort != nil {
 			chunk.Abort()
@@ -134,9 +163,9 @@ func (r *Repository) enter(ctx context.Context, s session, chunk Chunk) (context
 	})
 	if err != nil {
 		cancel()
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return ctx, func() { leave(); cancel() }, nil
+	return me, working, func() { leave(); cancel() }, nil
 }
 
 // claim takes the session over by raising its generation, so that whatever an
@@ -147,7 +176,7 @@ func (r *Repository) claim(ctx context.Context, s session, token string, chunk C
 	err := r.ledger.Read(ctx, func(v View) error {
 		up, err := v.Upload(s.id)
 		if up != nil {
-			in.up = *up
+			in.up, in.saved = *up, up.Staged.Offset
 		}
 		return err
 	})
@@ -212,7 +241,7 @@ func (r *Repository) FinishUpload(ctx context.Context, token string, chunk Chunk
 	if err != nil {
 		return identity.Digest{}, err
 	}
-	ctx, leave, err := r.enter(ctx, s, chunk)
+	me, ctx, leave, err := r.enter(ctx, s, chunk)
 	if err != nil {
 		return identity.Digest{}, err
 	}
@@ -227,21 +256,32 @@ func (r *Repository) FinishUpload(ctx context.Context, token string, chunk Chunk
 	if s.algorithm == "" {
 		s.algorithm = d.Algorithm()
 	}
-	stands := in.up.Staged.Offset
-	return d, withStatus(in.complete(ctx, chunk, d, s.algorithm), token, stands)
+	chunk.Body = me.body(chunk)
+	if chunk.Length == 0 {
+		me.read()
+	}
+	err = in.complete(ctx, chunk, d, s.algorithm)
+	return d, me.outcome(err, token, in.saved)
 }
 
 // finished answers a request to finish what is finished.
 func (r *Repository) finished(ctx context.Context, in *incoming, d identity.Digest) (identity.Digest, error) {
 	c, err := r.Blob(ctx, in.up.Result)
-	if err != nil || !c.blob.Digests.Has(d) {
+	var gone *Error
+	switch {
+	case err == nil && c.blob.Digests.Has(d):
+		return d, nil
+	case err == nil || errors.As(err, &gone):
 		return identity.Digest{}, &Error{Code: BlobUploadUnknown, Message: "the upload session has ended with other content", Err: err}
 	}
-	return d, nil
+	return identity.Digest{}, err
 }
 
 // PushBlob makes the body of one request a blob of the repository.
 func (r *Repository) PushBlob(ctx context.Context, d identity.Digest, chunk Chunk) (identity.Digest, error) {
+	if chunk.Ranged && chunk.Start != 0 {
+		return identity.Digest{}, Errorf(RangeInvalid, "the chunk begins at byte %d, and there is nothing before it", chunk.Start)
+	}
 	s, err := r.newSession(ctx, d.Algorithm())
 	if err != nil {
 		return identity.Digest{}, err
@@ -261,8 +301,7 @@ func (in *incoming) complete(ctx context.Context, chunk Chunk, d identity.Digest
 	// is new begins with one even if it stays empty.
 	if chunk.Length != 0 || in.up.Staged.Store == "" {
 		if err := in.ingest(ctx, chunk.Body, also); err != nil {
-			in.keep(ctx)
-			return err
+			return errors.Join(err, in.keep(ctx))
 		}
 	}
 	if err := chunk.check(in.up.Staged.Offset - before); err != nil {
@@ -300,11 +339,12 @@ func (r *Repository) CancelUpload(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
-	ctx, leave, err := r.enter(ctx, s, Chunk{})
+	me, ctx, leave, err := r.enter(ctx, s, Chunk{})
 	if err != nil {
 		return err
 	}
 	defer leave()
+	me.read()
 	var row Upload
 	err = r.update(ctx, func(v View, c *Change) error {
 		up, err := v.Upload(s.id)
@@ -326,6 +366,8 @@ func (r *Repository) CancelUpload(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
 	return r.discard(ctx, row, false)
 }
 
@@ -438,7 +480,7 @@ func (r *Registry) purgeExpired(ctx context.Context) (removed int, err error) {
 func (r *Registry) purge(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	leave, err := r.active.enter(ctx, id, func() {})
+	_, leave, err := r.active.enter(ctx, id, func() {})
 	if err != nil {
 		return err
 	}
