@@ -122,7 +122,7 @@ func (u *activeUpload) isTaken() bool {
 }
 
 // enter makes the caller the only user of a session. An older user that is
-// still reading its body is stopped: after a broken connection a client comes
+// still reading its body (whose stop is not nil) is stopped: after a broken connection a client comes
 // back while the server may still be waiting for the old one. leave must be
 // called, and the work must end soon after stop was. ctx bounds the waiting.
 func (a *activeUploads) enter(ctx context.Context, id string, stop func()) (me *activeUpload, leave func(), err error) {

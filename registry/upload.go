@@ -79,9 +79,9 @@ func (r *Repository) AppendUpload(ctx context.Context, token string, chunk Chunk
 		return UploadStatus{}, err
 	}
 	defer leave()
-	in, err := r.claim(ctx, s, token, chunk)
+	in, err := r.claim(ctx, s, chunk)
 	if err != nil {
-		return UploadStatus{}, err
+		return UploadStatus{}, r.outcome(ctx, me, err, token, in.saved)
 	}
 	if in.up.State == UploadFinished {
 		return UploadStatus{}, Errorf(BlobUploadUnknown, "the upload session has ended")
@@ -96,7 +96,7 @@ func (r *Repository) AppendUpload(ctx context.Context, token string, chunk Chunk
 	if err := in.keep(ctx); err != nil && failed == nil {
 		failed = err
 	}
-	return UploadStatus{token, in.up.Staged.Offset}, me.outcome(failed, token, in.up.Staged.Offset)
+	return UploadStatus{token, in.up.Staged.Offset}, r.outcome(ctx, me, failed, token, in.up.Staged.Offset)
 }
 
 // body is the body of a chunk; once it has ended, the request is not stopped any more.
@@ -115,13 +115,19 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// outcome is the error of a request that worked on a session. One that was
-// stopped in favour of a newer one is told so, and where the upload stands.
-func (u *activeUpload) outcome(err error, token string, offset int64) error {
-	if err != nil && u.isTaken() {
-		err = errTaken()
+// outcome is the error of a request that worked on a session, which stands at
+// offset. One that was stopped in favour of a newer one is told so.
+func (r *Repository) outcome(ctx context.Context, me *activeUpload, err error, token string, offset int64) error {
+	if err == nil || !me.isTaken() {
+		return withStatus(err, token, offset)
 	}
-	return withStatus(err, token, offset)
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	status, err := r.UploadStatus(ctx, token)
+	if err != nil {
+		return err
+	}
+	return withStatus(errTaken(), token, status.Offset)
 }
 
 func errTaken() *Error {
@@ -155,12 +161,16 @@ func withStatus(err error, token string, offset int64) error {
 // enter makes this request the only user of the session.
 func (r *Repository) enter(ctx context.Context, s session, chunk Chunk) (*activeUpload, context.Context, func(), error) {
 	working, cancel := context.WithCancel(ctx)
-	me, leave, err := r.active.enter(ctx, s.id, func() {
+	stop := func() {
 		cancel()
 		if chunk.Abort != nil {
 			chunk.Abort()
 		}
-	})
+	}
+	if chunk.Length == 0 {
+		stop = nil // there is nothing to wait for
+	}
+	me, leave, err := r.active.enter(ctx, s.id, stop)
 	if err != nil {
 		cancel()
 		return nil, nil, nil, err
@@ -170,8 +180,8 @@ func (r *Repository) enter(ctx context.Context, s session, chunk Chunk) (*active
 
 // claim takes the session over by raising its generation, so that whatever an
 // earlier request still saves is refused. A session without a row has nothing
-// to take over.
-func (r *Repository) claim(ctx context.Context, s session, token string, chunk Chunk) (*incoming, error) {
+// to take over. What it returns is never nil.
+func (r *Repository) claim(ctx context.Context, s session, chunk Chunk) (*incoming, error) {
 	in := r.receive(s)
 	err := r.ledger.Read(ctx, func(v View) error {
 		up, err := v.Upload(s.id)
@@ -181,24 +191,23 @@ func (r *Repository) claim(ctx context.Context, s session, token string, chunk C
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look up upload: %w", err)
+		return in, fmt.Errorf("look up upload: %w", err)
 	}
 	if in.up.State == UploadCancelled {
-		return nil, Errorf(BlobUploadUnknown, "the upload session was cancelled")
+		return in, Errorf(BlobUploadUnknown, "the upload session was cancelled")
 	}
 	if in.up.State == UploadFinished {
 		return in, nil
 	}
 	if chunk.Ranged && chunk.Start != in.up.Staged.Offset {
-		return nil, withStatus(Errorf(RangeInvalid, "the chunk begins at byte %d, the upload stands at %d", chunk.Start, in.up.Staged.Offset),
-			token, in.up.Staged.Offset)
+		return in, Errorf(RangeInvalid, "the chunk begins at byte %d, the upload stands at %d", chunk.Start, in.up.Staged.Offset)
 	}
 	if in.up.Generation == 0 {
 		return in, nil
 	}
 	err = r.update(ctx, func(v View, c *Change) error {
 		if err := sameGeneration(v, s.id, in.up.Generation); err != nil {
-			return withStatus(err, token, in.up.Staged.Offset)
+			return err
 		}
 		claimed := in.up
 		claimed.Generation++
@@ -246,9 +255,9 @@ func (r *Repository) FinishUpload(ctx context.Context, token string, chunk Chunk
 		return identity.Digest{}, err
 	}
 	defer leave()
-	in, err := r.claim(ctx, s, token, chunk)
+	in, err := r.claim(ctx, s, chunk)
 	if err != nil {
-		return identity.Digest{}, err
+		return identity.Digest{}, r.outcome(ctx, me, err, token, in.saved)
 	}
 	if in.up.State == UploadFinished {
 		return r.finished(ctx, in, d)
@@ -257,11 +266,8 @@ func (r *Repository) FinishUpload(ctx context.Context, token string, chunk Chunk
 		s.algorithm = d.Algorithm()
 	}
 	chunk.Body = me.body(chunk)
-	if chunk.Length == 0 {
-		me.read()
-	}
 	err = in.complete(ctx, chunk, d, s.algorithm)
-	return d, me.outcome(err, token, in.saved)
+	return d, r.outcome(ctx, me, err, token, in.saved)
 }
 
 // finished answers a request to finish what is finished.
@@ -339,12 +345,11 @@ func (r *Repository) CancelUpload(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
-	me, ctx, leave, err := r.enter(ctx, s, Chunk{})
+	_, ctx, leave, err := r.enter(ctx, s, Chunk{})
 	if err != nil {
 		return err
 	}
 	defer leave()
-	me.read()
 	var row Upload
 	err = r.update(ctx, func(v View, c *Change) error {
 		up, err := v.Upload(s.id)
@@ -480,7 +485,7 @@ func (r *Registry) purgeExpired(ctx context.Context) (removed int, err error) {
 func (r *Registry) purge(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	_, leave, err := r.active.enter(ctx, id, func() {})
+	_, leave, err := r.active.enter(ctx, id, nil)
 	if err != nil {
 		return err
 	}
