@@ -30,6 +30,11 @@ func (d *door) catalog(w http.ResponseWriter, r *http.Request, t target) error {
 	if err != nil {
 		return fmt.Errorf("encode repositories: %w", err)
 	}
+	release, err := d.hold(len(body))
+	if err != nil {
+		return err
+	}
+	defer release()
 	linkNames(w, t, "_catalog", page, n)
 	send(w, r, http.StatusOK, "application/json", body)
 	return nil

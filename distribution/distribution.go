@@ -10,7 +10,9 @@ package distribution
 
 import (
 	"net/http"
+	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/gorilla/mux"
 
@@ -28,6 +30,9 @@ type Options struct {
 	PageSize int
 	// PageBytes bounds the descriptors in a page of referrers; default 4 MiB.
 	PageBytes int
+	// Held bounds the memory of lists that are being sent; nil means no
+	// bound. Where it has no room pages get shorter, and then refused.
+	Held registry.Share
 }
 
 // New returns the handler of every path under /v2. It is meant to run behind
@@ -82,9 +87,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Docker-Distribution-Api-Version", "registry/2.0")
 	header.Set("X-Content-Type-Options", "nosniff")
 	t := parsePath(r.URL.EscapedPath())
-	if t.endpoint == endpointUpload {
-		web.SetPath(r.Context(), redacted(t))
-	}
+	web.SetPath(r.Context(), redacted(r.URL.EscapedPath()))
 	if err := d.serve(w, r, t); err != nil {
 		fail(w, r, t, err)
 	}
@@ -115,10 +118,16 @@ func (d *door) base(w http.ResponseWriter, r *http.Request, t target) error {
 	return nil
 }
 
-// redacted is the path of an upload session for the log: who has the whole of
-// it can write to the session.
-func redacted(t target) string {
-	return "/v2/" + t.name + "/blobs/uploads/" + t.item[:min(8, len(t.item))] + "..."
+// token is what could be an upload session's in a path, wherever it stands.
+var token = regexp.MustCompile(`[A-Za-z0-9_-]{40,}`)
+
+// redacted is a path for the log, without the tokens of upload sessions: who
+// has the whole of one can write to the session. Digests stay.
+func redacted(path string) string {
+	if !strings.Contains(strings.ToLower(path), "upload") {
+		return path
+	}
+	return token.ReplaceAllStringFunc(path, func(s string) string { return s[:8] + "..." })
 }
 
 // send writes a whole response. A failure to write it is the client's loss and

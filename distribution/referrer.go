@@ -9,6 +9,7 @@ import (
 
 	"artifactstore/eventlog"
 	"artifactstore/registry"
+	"artifactstore/registry/identity"
 )
 
 // indexType is the media type of a list of referrers.
@@ -36,14 +37,15 @@ func (d *door) referrers(w http.ResponseWriter, r *http.Request, t target) error
 	if err != nil {
 		return err
 	}
-	var list []registry.Referrer
-	more := false
-	if p.n > 0 {
-		list, more, err = repo.Referrers(r.Context(), subject, p.artifactType, p.after, p.n, d.o.PageBytes)
-		if err != nil {
-			return err
-		}
+	list, more, err := d.listReferrers(r, repo, subject, p)
+	if err != nil {
+		return err
 	}
+	release, err := d.hold(size(list))
+	if err != nil {
+		return err
+	}
+	defer release()
 	if p.artifactType != "" {
 		w.Header().Set("OCI-Filters-Applied", "artifactType")
 	}
@@ -56,6 +58,25 @@ func (d *door) referrers(w http.ResponseWriter, r *http.Request, t target) error
 	}
 	sendIndex(w, r, list)
 	return nil
+}
+
+// listReferrers reads a page, of as many bytes as there is room for now.
+func (d *door) listReferrers(r *http.Request, repo *registry.Repository, subject identity.Digest, p referrerPage) ([]registry.Referrer, bool, error) {
+	if p.n == 0 {
+		return nil, false, nil
+	}
+	bytes, release := d.holdPage()
+	defer release() // what the page really has is held while it is sent
+	return repo.Referrers(r.Context(), subject, p.artifactType, p.after, p.n, bytes)
+}
+
+// size is the length of the list as it is sent.
+func size(list []registry.Referrer) int {
+	length := len(indexHead) + len(indexTail) + max(0, len(list)-1)
+	for _, referrer := range list {
+		length += len(referrer.Descriptor)
+	}
+	return length
 }
 
 // referrerPage is the query of a list of referrers.
@@ -93,13 +114,9 @@ func (d *door) referrerPage(r *http.Request) (p referrerPage, err error) {
 
 // sendIndex writes the list without a copy of it.
 func sendIndex(w http.ResponseWriter, r *http.Request, list []registry.Referrer) {
-	length := len(indexHead) + len(indexTail) + max(0, len(list)-1)
-	for _, referrer := range list {
-		length += len(referrer.Descriptor)
-	}
 	header := w.Header()
 	header.Set("Content-Type", indexType)
-	header.Set("Content-Length", strconv.Itoa(length))
+	header.Set("Content-Length", strconv.Itoa(size(list)))
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {
 		return

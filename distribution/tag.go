@@ -39,6 +39,11 @@ func (d *door) tags(w http.ResponseWriter, r *http.Request, t target) error {
 	if err != nil {
 		return fmt.Errorf("encode tags: %w", err)
 	}
+	release, err := d.hold(len(body))
+	if err != nil {
+		return err
+	}
+	defer release()
 	linkNames(w, t, "/tags/list", page, n)
 	send(w, r, http.StatusOK, "application/json", body)
 	return nil

@@ -177,6 +177,8 @@ type ReferrerView interface {
 	// An empty artifactType matches all.
 	ReferrerPage(repository string, subject []identity.Digest, artifactType string,
 		after eventlog.Sequence, limit, maxBytes int) ([]Referrer, error)
+	// ReferrerAfter tells whether there is a referrer after a sequence.
+	ReferrerAfter(repository string, subject []identity.Digest, artifactType string, after eventlog.Sequence) (bool, error)
 }
 
 // The states of an Upload.

@@ -71,7 +71,7 @@ type ManifestResult struct {
 	Digest identity.Digest
 	// Subject is the digest of its subject as written, or zero.
 	Subject identity.Digest
-	// Tags are the further tags that were set.
+	// Tags are the further tags that were set, each once.
 	Tags []string
 }
 
@@ -90,16 +90,17 @@ func (r *Repository) PutManifest(ctx context.Context, push ManifestPush) (Manife
 	if err := push.check(r.opts.MaxManifest); err != nil {
 		return ManifestResult{}, err
 	}
+	raw, release, err := push.read(r.opts.MaxManifest, r.opts.Held)
+	if err != nil {
+		return ManifestResult{}, err
+	}
+	defer release()
 	if r.opts.Budget != nil {
-		release, err := r.opts.Budget.Acquire(ctx, parseWeight*push.bound(r.opts.MaxManifest))
+		done, err := r.opts.Budget.Acquire(ctx, parseWeight*int64(len(raw)))
 		if err != nil {
 			return ManifestResult{}, fmt.Errorf("wait for memory: %w", err)
 		}
-		defer release()
-	}
-	raw, err := push.read(r.opts.MaxManifest)
-	if err != nil {
-		return ManifestResult{}, err
+		defer done()
 	}
 	parsed, err := manifest.Parse(raw, push.MediaType, r.limits)
 	if err != nil {
@@ -112,7 +113,11 @@ func (r *Repository) PutManifest(ctx context.Context, push ManifestPush) (Manife
 	if err := p.store(ctx); err != nil {
 		return ManifestResult{}, err
 	}
-	return ManifestResult{Digest: p.digest, Subject: p.subject(), Tags: push.Tags}, nil
+	further := p.tags
+	if push.Reference.Tag != "" && !slices.Contains(push.Tags, push.Reference.Tag) {
+		further = further[1:]
+	}
+	return ManifestResult{Digest: p.digest, Subject: p.subject(), Tags: further}, nil
 }
 
 // check refuses what can be refused before the body is read.
@@ -131,26 +136,44 @@ func (p *ManifestPush) check(limit int64) error {
 	return nil
 }
 
-// bound is the number of bytes that the body can have.
-func (p *ManifestPush) bound(limit int64) int64 {
-	if p.Length >= 0 {
-		return p.Length
-	}
-	return limit
-}
+// freeBody is how much of a body is read without asking for room.
+const freeBody = 16 << 10
 
-func (p *ManifestPush) read(limit int64) ([]byte, error) {
+// read reads the body, and takes room for it as it comes: what a client
+// announces and does not send costs nothing. release gives the room back.
+func (p *ManifestPush) read(limit int64, room Share) (raw []byte, release func(), err error) {
+	var held []func()
+	giveBack := func() {
+		for _, back := range held {
+			back()
+		}
+	}
+	defer func() {
+		if err != nil {
+			giveBack()
+		}
+	}()
 	var buf bytes.Buffer
-	if p.Length > 0 {
-		buf.Grow(int(p.Length) + bytes.MinRead)
+	for size := min(freeBody, limit+1); ; {
+		_, err := io.CopyN(&buf, p.Body, size-int64(buf.Len()))
+		switch {
+		case err == io.EOF:
+			return buf.Bytes(), giveBack, nil
+		case err != nil:
+			return nil, nil, &Error{Code: ManifestInvalid, Message: "the request's body ended before it was complete", Err: err}
+		case size > limit:
+			return nil, nil, Errorf(ManifestTooLarge, "the manifest has more than %d bytes", limit)
+		}
+		next := min(2*size, limit+1)
+		if room != nil {
+			back, ok := room.TryAcquire(next - size)
+			if !ok {
+				return nil, nil, Errorf(TooManyRequests, "too many large manifests are being pushed at once; try again")
+			}
+			held = append(held, back)
+		}
+		size = next
 	}
-	if _, err := buf.ReadFrom(io.LimitReader(p.Body, limit+1)); err != nil {
-		return nil, &Error{Code: ManifestInvalid, Message: "the request's body ended before it was complete", Err: err}
-	}
-	if int64(buf.Len()) > limit {
-		return nil, Errorf(ManifestTooLarge, "the manifest has more than %d bytes", limit)
-	}
-	return buf.Bytes(), nil
 }
 
 // invalid turns a parse error into a refusal.

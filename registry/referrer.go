@@ -27,8 +27,7 @@ func (r *Repository) Referrers(ctx context.Context, d identity.Digest, artifactT
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		rest, err := v.ReferrerPage(r.name, subject, artifactType, page[len(page)-1].Sequence, 1, 1)
-		more = len(rest) > 0
+		more, err = v.ReferrerAfter(r.name, subject, artifactType, page[len(page)-1].Sequence)
 		return err
 	})
 	return page, more, err

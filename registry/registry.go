@@ -35,6 +35,14 @@ type Budget interface {
 	Acquire(ctx context.Context, n int64) (release func(), err error)
 }
 
+// Share bounds the memory that is held for as long as clients take to send or
+// to read. Nobody waits for it, since a slow client could keep all others
+// waiting: what it has no room for is refused.
+type Share interface {
+	// TryAcquire takes n bytes if there are that many.
+	TryAcquire(n int64) (release func(), ok bool)
+}
+
 // Options are the rules of a registry. The zero value of a field means its default.
 type Options struct {
 	// AllowSparse accepts manifests whose references are absent.
@@ -47,6 +55,9 @@ type Options struct {
 	MaxManifest int64
 	// Budget bounds the memory for parsing; nil means no bound.
 	Budget Budget
+	// Held bounds the bodies of manifests that are being read; nil means no
+	// bound.
+	Held Share
 	// Log gets what clients are not told; default: discarded.
 	Log *slog.Logger
 }

@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -61,6 +63,7 @@ func serve(ctx context.Context, c *config.Config, w io.Writer) (err error) {
 		return err
 	}
 	log := newLogger(c.Log, w)
+	limitMemory(c)
 	store, err := openStore(ctx, c, log)
 	if err != nil {
 		return err
@@ -85,6 +88,18 @@ func serve(ctx context.Context, c *config.Config, w io.Writer) (err error) {
 	return err
 }
 
+// besides is what the process needs beside the memory budget: the heap of an
+// idle server, stacks, and the caches of the database's connections.
+const besides = 32 << 20
+
+// limitMemory makes the collector work harder when memory gets near what was
+// budgeted, unless the operator has given it a limit of another size.
+func limitMemory(c *config.Config) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(c.Limits.MemoryBudget) + besides)
+	}
+}
+
 // run serves the store and does its background work until ctx is done, and
 // returns when both have ended.
 func run(ctx context.Context, store *store, listener net.Listener, o web.Options) error {
@@ -103,9 +118,13 @@ func run(ctx context.Context, store *store, listener net.Listener, o web.Options
 // them in its own form.
 func routes(store *store) http.Handler {
 	live, ready := web.Live(), web.Ready(store.ready)
-	api := distribution.New(store.registry, distribution.Options{})
+	api := distribution.New(store.registry, distribution.Options{Held: store.held})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
+		path := r.URL.EscapedPath()
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			path = "" // the API refuses it in its own form
+		}
+		switch path {
 		case "/livez":
 			live.ServeHTTP(w, r)
 		case "/readyz":

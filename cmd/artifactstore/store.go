@@ -27,6 +27,7 @@ const storeOfFiles = "files"
 type store struct {
 	registry *registry.Registry
 	ledger   *metastore.Store
+	held     *budget.Share  // memory that is held at the pace of clients
 	closers  []func() error // in the order of opening
 }
 
@@ -65,7 +66,8 @@ func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, lo
 		return fmt.Errorf("open the store of files: %w", err)
 	}
 	s.closers = append(s.closers, driver.Close)
-	memory := budget.New(int64(c.Limits.MemoryBudget))
+	s.held = budget.NewShare(int64(c.Limits.MemoryBudget) / 4)
+	memory := budget.New(int64(c.Limits.MemoryBudget) / 4 * 3)
 	stores := map[string]storagedriver.Driver{storeOfFiles: driver}
 	plane, err := dataplane.New(stores, storeOfFiles, s.ledger, dataplane.Options{
 		InlineLimit: int64(c.Storage.InlineLimit),
@@ -82,6 +84,7 @@ func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, lo
 		UploadExpiry:   time.Duration(c.Uploads.Expire),
 		MaxManifest:    int64(c.Manifests.MaxSize),
 		Budget:         memory,
+		Held:           s.held,
 		Log:            log,
 	})
 	if err != nil {

@@ -67,6 +67,8 @@ var keys = []Key{
 	{"limits.body_min_rate", "Least rate, averaged over half a minute, at which a client must send a request's body and take an answer; a slower one is cut off.",
 		func(c *Config) any { return &c.Limits.BodyMinRate }},
 	{"limits.memory_budget", "Memory that transfer buffers and the parsing of manifests share. Requests wait for their part of it. " +
+		"A quarter is for what clients are slow to send or to read: while that is used up, large manifests and long lists are refused with 429. " +
+		"The Go runtime is asked to stay within the budget and 32 MiB, unless GOMEMLIMIT is set. " +
 		"At least ten times manifests.max_size.",
 		func(c *Config) any { return &c.Limits.MemoryBudget }},
 

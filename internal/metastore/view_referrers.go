@@ -44,6 +44,34 @@ func (s state) dropReferrer(repository string, d identity.Digest) (manifestKey, 
 // one range of an index; their pages are merged here.
 func (v *view) ReferrerPage(repository string, subject []identity.Digest, artifactType string,
 	after eventlog.Sequence, limit, maxBytes int) ([]registry.Referrer, error) {
+	ids, err := v.referrersAfter(repository, subject, artifactType, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	var page []registry.Referrer
+	size := 0
+	for _, id := range ids {
+		descriptor, err := v.descriptor(id)
+		if err != nil {
+			return nil, err
+		}
+		if size += len(descriptor); size > maxBytes && len(page) > 0 {
+			break
+		}
+		page = append(page, registry.Referrer{Sequence: eventlog.Sequence(id), Descriptor: descriptor})
+	}
+	return page, nil
+}
+
+// ReferrerAfter implements registry.ReferrerView.
+func (v *view) ReferrerAfter(repository string, subject []identity.Digest, artifactType string, after eventlog.Sequence) (bool, error) {
+	ids, err := v.referrersAfter(repository, subject, artifactType, after, 1)
+	return len(ids) > 0, err
+}
+
+// referrersAfter returns the ids of at most limit referrers, in order.
+func (v *view) referrersAfter(repository string, subject []identity.Digest, artifactType string,
+	after eventlog.Sequence, limit int) ([]int64, error) {
 	id, err := v.repositoryID(repository)
 	if err != nil || id == 0 {
 		return nil, err
@@ -58,20 +86,7 @@ func (v *view) ReferrerPage(repository string, subject []identity.Digest, artifa
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-
-	var page []registry.Referrer
-	size := 0
-	for _, id := range ids[:min(limit, len(ids))] {
-		descriptor, err := v.descriptor(id)
-		if err != nil {
-			return nil, err
-		}
-		if size += len(descriptor); size > maxBytes && len(page) > 0 {
-			break
-		}
-		page = append(page, registry.Referrer{Sequence: eventlog.Sequence(id), Descriptor: descriptor})
-	}
-	return page, nil
+	return ids[:min(limit, len(ids))], nil
 }
 
 // repositoryID returns the id of a repository, or 0.

@@ -2,10 +2,13 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 )
 
@@ -107,10 +110,10 @@ func (e *record) log(log *slog.Logger, r *http.Request, res *response, received 
 		attrs = append(attrs, slog.String("code", e.code))
 	}
 	if e.err != nil {
-		attrs = append(attrs, slog.String("error", e.err.Error()))
+		attrs = append(attrs, slog.String("error", plain(e.err)))
 	}
 	if res.failed != nil {
-		attrs = append(attrs, slog.String("write", res.failed.Error()))
+		attrs = append(attrs, slog.String("write", plain(res.failed)))
 	}
 	if aborted {
 		attrs = append(attrs, slog.Bool("aborted", true))
@@ -119,6 +122,18 @@ func (e *record) log(log *slog.Logger, r *http.Request, res *response, received 
 		attrs = append(attrs, slog.String("stack", string(e.stack)))
 	}
 	log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// plain is the text of an error without the addresses of the connection, which
+// the log of requests does not keep.
+func plain(err error) string {
+	text := err.Error()
+	var network *net.OpError
+	if errors.As(err, &network) {
+		short := network.Op + ": " + network.Err.Error()
+		text = strings.ReplaceAll(text, network.Error(), short)
+	}
+	return text
 }
 
 // cut shortens what a client chose the length of.
