@@ -1,0 +1,335 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"artifactstore/registry/fact"
+	"artifactstore/registry/identity"
+	"artifactstore/registry/manifest"
+	"artifactstore/retention"
+)
+
+// put is one push of a manifest.
+type put struct {
+	r      *Repository
+	push   ManifestPush
+	parsed *manifest.Parsed
+	raw    []byte
+
+	digest identity.Digest // to answer with, and that the tags get
+	tags   []string
+	// held are the digest sets of the references that are in the
+	// repository, and of the subject: the native form depends on them.
+	held          map[identity.Digest]identity.DigestSet
+	bytes, native *incoming
+}
+
+func (p *put) subject() identity.Digest {
+	if p.parsed.Subject == nil {
+		return identity.Digest{}
+	}
+	return p.parsed.Subject.Digest
+}
+
+// identify computes the digest to answer with and collects the tags.
+func (p *put) identify() error {
+	named := p.push.Reference.Digest
+	if named.IsZero() {
+		p.digest = identity.FromBytes(identity.SHA256, p.raw)
+		p.tags = append(p.tags, p.push.Reference.Tag)
+	} else if p.digest = identity.FromBytes(named.Algorithm(), p.raw); p.digest != named {
+		return &Error{Code: DigestInvalid, Message: "the manifest does not have the digest that was named",
+			Detail: map[string]string{"digest": named.String(), "actual": p.digest.String()}}
+	}
+	for _, t := range p.push.Tags {
+		if !slices.Contains(p.tags, t) {
+			p.tags = append(p.tags, t)
+		}
+	}
+	return nil
+}
+
+// errResolve tells that a reference appeared or went since the native form was
+// built.
+var errResolve = errors.New("references must be resolved again")
+
+// store builds the native form from the references that are held now, brings
+// both byte sequences in, and commits; if the references change meanwhile, it
+// starts over.
+func (p *put) store(ctx context.Context) error {
+	for range 4 {
+		err := p.attempt(ctx)
+		if !errors.Is(err, errResolve) {
+			return err
+		}
+	}
+	return Errorf(Unavailable, "the references of the manifest changed under the push several times; try again")
+}
+
+func (p *put) attempt(ctx context.Context) (err error) {
+	if err := storage(p.r.bytes.Room(ctx)); err != nil {
+		return err
+	}
+	err = p.r.ledger.Read(ctx, func(v View) (err error) {
+		p.held, err = p.resolve(v)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.bytes, err = p.bring(ctx, p.raw, p.digest)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			p.bytes.abandon(ctx)
+		}
+	}()
+	form, err := p.form(p.bytes.sealed)
+	if err != nil {
+		return err
+	}
+	p.native, err = p.bring(ctx, form, identity.Digest{})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			p.native.abandon(ctx)
+		}
+	}()
+	return commit(ctx, p.r, []*incoming{p.bytes, p.native}, p.decide)
+}
+
+// bring takes a byte sequence of ours through the same steps as an upload.
+func (p *put) bring(ctx context.Context, data []byte, d identity.Digest) (*incoming, error) {
+	s, err := p.r.newSession(ctx, d.Algorithm())
+	if err != nil {
+		return nil, err
+	}
+	in := p.r.receive(s)
+	if err := in.ingest(ctx, bytes.NewReader(data), d.Algorithm()); err != nil {
+		in.abandon(ctx)
+		return nil, err
+	}
+	if err := in.seal(ctx, d); err != nil {
+		in.abandon(ctx)
+		return nil, err
+	}
+	return in, nil
+}
+
+// form is the canonical CBOR of the manifest.
+func (p *put) form(source fact.Sealed) ([]byte, error) {
+	native := manifest.Build(p.parsed, source.Digests, source.Size, func(d identity.Digest) (identity.DigestSet, bool) {
+		set, ok := p.held[d]
+		return set, ok
+	})
+	form, err := native.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("encode native form: %w", err)
+	}
+	return form, nil
+}
+
+// resolve finds the references in the repository, and refuses those that are
+// absent and may not be, or are not what their descriptor says.
+func (p *put) resolve(v View) (map[identity.Digest]identity.DigestSet, error) {
+	held := make(map[identity.Digest]identity.DigestSet)
+	for _, ref := range p.parsed.References() {
+		b, err := p.find(v, ref)
+		if err != nil {
+			return nil, err
+		}
+		if b == nil {
+			if !p.r.opts.AllowSparse && !ref.NonDistributable {
+				return nil, &Error{Code: ManifestBlobUnknown, Message: "the manifest references content that the repository does not have; push that first",
+					Detail: map[string]string{"digest": ref.Digest.String()}}
+			}
+			continue
+		}
+		if b.Size != ref.Size {
+			return nil, &Error{Code: SizeInvalid, Message: "a descriptor of the manifest gives another size than the content has",
+				Detail: map[string]any{"digest": ref.Digest.String(), "size": ref.Size, "actual": b.Size}}
+		}
+		held[ref.Digest] = b.Digests
+	}
+	if s := p.parsed.Subject; s != nil {
+		m, _, err := v.Manifest(p.r.name, s.Digest)
+		if err != nil {
+			return nil, fmt.Errorf("look up subject: %w", err)
+		}
+		if m != nil {
+			held[s.Digest] = m.Blob.Digests
+		}
+	}
+	return held, nil
+}
+
+// find looks a reference up. An index may list blobs beside manifests: build
+// caches are pushed that way.
+func (p *put) find(v View, ref manifest.Reference) (*Blob, error) {
+	if ref.Role == manifest.RoleManifest {
+		m, _, err := v.Manifest(p.r.name, ref.Digest)
+		if err != nil {
+			return nil, fmt.Errorf("look up manifest: %w", err)
+		}
+		if m != nil && m.MediaType != ref.MediaType {
+			return nil, &Error{Code: ManifestInvalid, Message: "a descriptor of the index gives another media type than the manifest has",
+				Detail: map[string]string{"digest": ref.Digest.String(), "mediaType": ref.MediaType, "actual": m.MediaType}}
+		}
+		if m != nil {
+			return &m.Blob, nil
+		}
+	}
+	b, err := linkedBlob(v, p.r.name, ref.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("look up blob: %w", err)
+	}
+	return b, nil
+}
+
+// decide adds the events of the manifest and its tags.
+func (p *put) decide(v View, c *Change) error {
+	primary := p.bytes.sealed.Digests.Primary()
+	current, _, err := v.Manifest(p.r.name, primary)
+	if err != nil {
+		return fmt.Errorf("look up manifest: %w", err)
+	}
+	moves, err := p.moves(v, current, primary)
+	if err != nil {
+		return err
+	}
+	held, err := p.resolve(v)
+	if err != nil {
+		return err
+	}
+	if !sameSets(held, p.held) {
+		return errResolve
+	}
+	if err := p.r.ensure(v, c); err != nil {
+		return err
+	}
+	if err := p.enter(v, c, current); err != nil {
+		return err
+	}
+	for _, m := range moves {
+		c.Add(m)
+	}
+	return nil
+}
+
+func sameSets(a, b map[identity.Digest]identity.DigestSet) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for d, set := range a {
+		if !set.Equal(b[d]) {
+			return false
+		}
+	}
+	return true
+}
+
+// enter adds the event of the manifest, unless it is there.
+func (p *put) enter(v View, c *Change, current *Manifest) error {
+	if current != nil {
+		if current.MediaType != p.parsed.MediaType {
+			return Errorf(ManifestInvalid, "the repository has this manifest already, as %s", current.MediaType)
+		}
+		return nil
+	}
+	class, expires, err := retention.Shipped().Expiry("", v.Now())
+	if err != nil {
+		return fmt.Errorf("retention of manifest: %w", err)
+	}
+	sealed := p.bytes.sealed
+	f := &fact.ManifestPut{
+		Repository: p.r.name, Manifest: sealed.Digests.Primary(), Native: p.native.sealed.Digests.Primary(),
+		Digest: p.digest, MediaType: p.parsed.MediaType, ArtifactType: p.parsed.ArtifactType, Size: sealed.Size,
+		SubjectDigest: p.subject(), References: []fact.Reference{}, Class: string(class),
+	}
+	if !expires.IsZero() {
+		f.Expires = expires.UnixMicro()
+	}
+	for _, ref := range p.parsed.References() {
+		f.References = append(f.References, fact.Reference{Role: ref.Role, MediaType: ref.MediaType,
+			Digest: ref.Digest, Target: p.held[ref.Digest].Primary(), Size: ref.Size})
+	}
+	if p.parsed.Subject == nil {
+		c.Add(f)
+		return nil
+	}
+	c.AddContent(f, manifest.ReferrerDescriptor(p.parsed, p.digest, sealed.Size))
+	return nil
+}
+
+// moves checks the conditions of the push and returns the tags' events.
+func (p *put) moves(v View, current *Manifest, primary identity.Digest) ([]fact.Fact, error) {
+	if len(p.tags) == 0 {
+		if current == nil {
+			return nil, p.push.condition("the manifest", nil, false)
+		}
+		return nil, p.push.condition("the manifest", &current.Blob, true)
+	}
+	var moves []fact.Fact
+	for _, name := range p.tags {
+		m, t, _, err := v.TaggedManifest(p.r.name, name)
+		if err != nil {
+			return nil, fmt.Errorf("look up tag: %w", err)
+		}
+		f := &fact.TagMoved{Repository: p.r.name, Tag: name, To: primary, Digest: p.digest}
+		var names *Blob
+		if m != nil {
+			names, f.From = &m.Blob, t.Manifest
+		}
+		if err := p.push.condition("tag "+name, names, f.From == primary); err != nil {
+			return nil, err
+		}
+		if t == nil || f.From != primary || t.Digest != p.digest {
+			moves = append(moves, f)
+		}
+	}
+	return moves, nil
+}
+
+// condition checks If-None-Match and If-Match against what is there now. What
+// is already as the push wants it satisfies If-Match: a client that lost the
+// answer asks again.
+func (p *ManifestPush) condition(what string, now *Blob, done bool) error {
+	if p.IfNoneMatch && now != nil {
+		return failed(what+" exists already", now)
+	}
+	if p.IfMatch == nil || done {
+		return nil
+	}
+	if now == nil {
+		return failed(what+" does not exist", nil)
+	}
+	for _, want := range p.IfMatch {
+		if want == "*" {
+			return nil
+		}
+		if d, err := identity.Parse(want); err == nil && now.Digests.Has(d) {
+			return nil
+		}
+	}
+	return failed(what+" is not what the condition says", now)
+}
+
+func failed(message string, now *Blob) error {
+	e := &Error{Code: PreconditionFailed, Message: message}
+	if now != nil {
+		d, ok := now.Digests.Get(identity.SHA256)
+		if !ok {
+			d = now.Digests.Primary()
+		}
+		e.Detail = map[string]string{"digest": d.String()}
+	}
+	return e
+}
