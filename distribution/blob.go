@@ -35,6 +35,9 @@ func (d *door) getBlob(w http.ResponseWriter, r *http.Request, t target) error {
 		return unmodified(w)
 	}
 	if r.Method == http.MethodHead { // which has no ranges: RFC 9110, section 14.2
+		if err := content.Check(r.Context()); err != nil {
+			return err
+		}
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}

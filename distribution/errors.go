@@ -10,6 +10,7 @@ import (
 
 	"artifactstore/internal/web"
 	"artifactstore/registry"
+	"artifactstore/registry/fact"
 )
 
 // answer is how a kind of refusal looks on the wire.
@@ -87,6 +88,9 @@ func fail(w http.ResponseWriter, r *http.Request, t target, err error) {
 	}
 	if ctx.Err() == nil {
 		web.SetError(ctx, string(refusal.Code), cause(err, refusal))
+	}
+	if errors.Is(err, fact.ErrGone) && how.status == http.StatusNotFound && refusal.Code != registry.BlobUploadUnknown {
+		web.SetAlarm(ctx) // what was acknowledged is lost
 	}
 	if how.retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(how.retry))

@@ -33,6 +33,9 @@ func (d *door) getManifest(w http.ResponseWriter, r *http.Request, t target) err
 		return unmodified(w)
 	}
 	if r.Method == http.MethodHead {
+		if err := content.Check(r.Context()); err != nil {
+			return err
+		}
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}

@@ -37,15 +37,19 @@ func (r *Repository) MountBlob(ctx context.Context, d identity.Digest, from stri
 		return false, nil
 	}
 	var source string
+	var b *Blob
 	err := r.ledger.Read(ctx, func(v View) (err error) {
-		source, _, err = mountable(v, d, from)
+		source, b, err = mountable(v, d, from)
 		return err
 	})
 	if err != nil || source == "" {
 		return false, err
 	}
+	// What is missing or damaged is not spread: the client pushes, and heals it.
+	if present, err := r.present(ctx, b); err != nil || !present {
+		return false, err
+	}
 	err = r.update(ctx, func(v View, c *Change) error {
-		var b *Blob
 		source, b, err = mountable(v, d, from)
 		if err != nil || source == "" {
 			return err
@@ -75,6 +79,19 @@ func mountable(v View, d identity.Digest, from string) (source string, b *Blob, 
 		return "", nil, err
 	}
 	return source, b, nil
+}
+
+// present tells whether the bytes of a blob are where they should be. Content
+// rows are taken to be: they are in the ledger's own database.
+func (r *Registry) present(ctx context.Context, b *Blob) (bool, error) {
+	if b.Receipt.Store == fact.Content {
+		return true, nil
+	}
+	present, err := r.bytes.Present(ctx, b.Receipt, b.Content, b.Size)
+	if err != nil {
+		return false, fmt.Errorf("check stored content: %w", err)
+	}
+	return present, nil
 }
 
 // linkedBlob finds a blob of a repository, without its bytes.

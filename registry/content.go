@@ -28,6 +28,28 @@ type Content struct {
 	again func(context.Context) (*Content, error)
 }
 
+// Check returns BlobUnknown or ManifestUnknown if the bytes are not there, as
+// Open would, without opening them.
+func (c *Content) Check(ctx context.Context) error {
+	if int64(len(c.inline)) == c.Size {
+		return nil
+	}
+	present, err := c.plane.Present(ctx, c.blob.Receipt, c.blob.Content, c.Size)
+	if err == nil && !present {
+		return c.gone(fact.ErrGone)
+	}
+	return err
+}
+
+// gone is the refusal for content whose bytes are missing or damaged.
+func (c *Content) gone(err error) error {
+	code := BlobUnknown
+	if c.MediaType != "" {
+		code = ManifestUnknown
+	}
+	return &Error{Code: code, Message: "the stored bytes are missing or damaged; pushing the same content again heals them", Err: err}
+}
+
 // Open reads length bytes from offset; length -1 means to the end. The range
 // must lie within Size. The reader is the caller's to close and may hold more
 // than was asked for: read length bytes and no more. If it is an *os.File, it
@@ -39,9 +61,10 @@ func (c *Content) Open(ctx context.Context, offset, length int64) (io.ReadCloser
 	if length < 0 {
 		length = c.Size - offset
 	}
-	if c.inline != nil || c.Size == 0 {
-		return io.NopCloser(bytes.NewReader(c.inline[offset : offset+length])), nil
+	if int64(len(c.inline)) == c.Size {
+		return io.NopCloser(bytes.NewReader(c.inline[offset : offset+length : offset+length])), nil
 	}
+	// The bytes are in a store, or they are a content row that is damaged.
 	rc, err := c.plane.Open(ctx, c.blob.Receipt, c.blob.Content, c.Size, offset, length)
 	if errors.Is(err, fact.ErrGone) && c.again != nil {
 		now, err := c.again(ctx)
@@ -52,11 +75,7 @@ func (c *Content) Open(ctx context.Context, offset, length int64) (io.ReadCloser
 		return now.Open(ctx, offset, length)
 	}
 	if errors.Is(err, fact.ErrGone) {
-		code := BlobUnknown
-		if c.MediaType != "" {
-			code = ManifestUnknown
-		}
-		return nil, &Error{Code: code, Message: "the stored bytes are missing or damaged; pushing the same content again heals them", Err: err}
+		return nil, c.gone(err)
 	}
 	return rc, err
 }

@@ -25,6 +25,7 @@ type put struct {
 	// held are the digest sets of the references that are in the
 	// repository, and of the subject: the native form depends on them.
 	held          map[identity.Digest]identity.DigestSet
+	stored        map[identity.Digest]*Blob // where they are
 	bytes, native *incoming
 }
 
@@ -78,6 +79,9 @@ func (p *put) attempt(ctx context.Context) (err error) {
 		p.held, err = p.resolve(v)
 		return err
 	})
+	if err == nil {
+		err = p.checkPresent(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -141,6 +145,7 @@ func (p *put) form(source fact.Sealed) ([]byte, error) {
 // absent and may not be, or are not what their descriptor says.
 func (p *put) resolve(v View) (map[identity.Digest]identity.DigestSet, error) {
 	held := make(map[identity.Digest]identity.DigestSet)
+	p.stored = make(map[identity.Digest]*Blob)
 	for _, ref := range p.parsed.References() {
 		b, err := p.find(v, ref)
 		if err != nil {
@@ -148,8 +153,7 @@ func (p *put) resolve(v View) (map[identity.Digest]identity.DigestSet, error) {
 		}
 		if b == nil {
 			if !p.r.opts.AllowSparse && !ref.NonDistributable {
-				return nil, &Error{Code: ManifestBlobUnknown, Message: "the manifest references content that the repository does not have; push that first",
-					Detail: map[string]string{"digest": ref.Digest.String()}}
+				return nil, absent(ref.Digest, nil)
 			}
 			continue
 		}
@@ -157,7 +161,7 @@ func (p *put) resolve(v View) (map[identity.Digest]identity.DigestSet, error) {
 			return nil, &Error{Code: SizeInvalid, Message: "a descriptor of the manifest gives another size than the content has",
 				Detail: map[string]any{"digest": ref.Digest.String(), "size": ref.Size, "actual": b.Size}}
 		}
-		held[ref.Digest] = b.Digests
+		held[ref.Digest], p.stored[ref.Digest] = b.Digests, b
 	}
 	if s := p.parsed.Subject; s != nil {
 		m, _, err := v.Manifest(p.r.name, s.Digest)
@@ -169,6 +173,26 @@ func (p *put) resolve(v View) (map[identity.Digest]identity.DigestSet, error) {
 		}
 	}
 	return held, nil
+}
+
+func absent(d identity.Digest, err error) error {
+	return &Error{Code: ManifestBlobUnknown, Message: "the manifest references content that the repository does not have; push that first",
+		Detail: map[string]string{"digest": d.String()}, Err: err}
+}
+
+// checkPresent refuses references whose bytes are missing or damaged, so that
+// the client pushes them again, which heals them.
+func (p *put) checkPresent(ctx context.Context) error {
+	for d, b := range p.stored {
+		present, err := p.r.present(ctx, b)
+		if err != nil {
+			return err
+		}
+		if !present {
+			return absent(d, fact.ErrGone)
+		}
+	}
+	return nil
 }
 
 // find looks a reference up. An index may list blobs beside manifests: build

@@ -472,3 +472,27 @@ func image(ref registry.Reference, body string) registry.ManifestPush {
 	return registry.ManifestPush{Reference: ref, MediaType: "application/vnd.oci.image.manifest.v1+json",
 		Length: int64(len(body)), Body: bytes.NewReader([]byte(body))}
 }
+
+// TestDamagedContentIsPushedAgain: what is missing in a store is not there for
+// HEAD, mounts and manifests either, so that clients send it again.
+func TestDamagedContentIsPushedAgain(t *testing.T) {
+	ctx := context.Background()
+	w := open(t, registry.Options{})
+	r := w.repo(t, "a")
+	d := push(t, r, large)
+	must(t, w.driver.Delete(ctx, locator(t, w, d)))
+	c, err := r.Blob(ctx, d)
+	must(t, err)
+	refused(t, c.Check(ctx), registry.BlobUnknown)
+	if mounted, err := w.repo(t, "b").MountBlob(ctx, d, "a"); err != nil || mounted {
+		t.Fatalf("mounted what is missing: %v, %v", mounted, err)
+	}
+	_, err = r.PutManifest(ctx, image(tagged("v1"), body(large, 0, "")))
+	refused(t, err, registry.ManifestBlobUnknown)
+	push(t, r, large)
+	c, err = r.Blob(ctx, d)
+	must(t, err)
+	must(t, c.Check(ctx))
+	_, err = r.PutManifest(ctx, image(tagged("v1"), body(large, 0, "")))
+	must(t, err)
+}

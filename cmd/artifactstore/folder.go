@@ -43,7 +43,7 @@ func (f folder) make() error {
 func existing(path string) (folder, error) {
 	f := folder{path}
 	_, err := os.Stat(f.database())
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return folder{}, fmt.Errorf("there is no store in %s: name its folder with --data (serve makes a new store)", path)
 	}
 	return f, err

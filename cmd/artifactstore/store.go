@@ -61,6 +61,9 @@ func openStore(ctx context.Context, c *config.Config, log *slog.Logger) (_ *stor
 
 // openRegistry puts the registry on top of the ledger.
 func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, log *slog.Logger) error {
+	if err := s.ledger.Healthy(); err != nil {
+		return fmt.Errorf("open the store in %s: %w", f.path, advise(err))
+	}
 	driver, err := filesystem.Open(f.store(), filesystem.Options{})
 	if err != nil {
 		return fmt.Errorf("open the store of files: %w", err)

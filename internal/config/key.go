@@ -51,7 +51,7 @@ var keys = []Key{
 	{"manifests.max_size", "Largest manifest that is accepted; a larger one gets 413.",
 		func(c *Config) any { return &c.Manifests.MaxSize }},
 
-	{"uploads.expire", "Time after which an upload session is removed, counted from its last request.",
+	{"uploads.expire", "Time after which an upload session is removed, counted from its start.",
 		func(c *Config) any { return &c.Uploads.Expire }},
 
 	{"storage.inline_limit", "Blobs and manifests up to this size are kept in the database, larger ones as files. 0 keeps all bytes in files.",

@@ -109,6 +109,9 @@ func check(ctx context.Context, c database.Conn, w database.Writer, report *Repo
 	if err != nil {
 		return err
 	}
+	if err := checkStart(c); err != nil {
+		return err
+	}
 	report.Head = eventlog.Origin(end.Log)
 	built := newState(w)
 	read := func(_ context.Context, after eventlog.Sequence) ([]eventlog.Event, error) {
@@ -127,6 +130,17 @@ func check(ctx context.Context, c database.Conn, w database.Writer, report *Repo
 		return err
 	}
 	return compareAll(ctx, c, w, report)
+}
+
+// checkStart looks for rows before the first event, which no reader ever sees.
+func checkStart(c database.Conn) error {
+	first := int64(1)
+	_, err := one(c, func(r database.Rows) error { first = r.Int(0); return nil },
+		"SELECT sequence FROM events ORDER BY sequence LIMIT 1")
+	if err == nil && first < 1 {
+		return &eventlog.Fault{Problem: fmt.Sprintf("there is a row with sequence %d, before the first event", first)}
+	}
+	return err
 }
 
 func compareAll(ctx context.Context, c, w database.Conn, report *Report) error {
@@ -216,7 +230,7 @@ func (t *table) keyOf(values []any) string {
 	return strings.Join(parts, " ")
 }
 
-// findMissing looks for stored sequences whose content row is not there.
+// findMissing looks for events whose content row is not there, or not whole.
 func findMissing(c database.Conn, report *Report) error {
 	return each(c, func(r database.Rows) error {
 		if report.Missing == 0 {
@@ -225,5 +239,8 @@ func findMissing(c database.Conn, report *Report) error {
 		report.Missing++
 		return nil
 	}, `SELECT b.id FROM blobs b LEFT JOIN objects o ON o.sequence = b.content
-		WHERE b.store = $1 AND o.sequence IS NULL ORDER BY b.id`, fact.Content)
+		WHERE b.store = $1 AND (o.sequence IS NULL OR length(o.bytes) <> b.size)
+		UNION ALL
+		SELECT r.manifest_id FROM referrers r LEFT JOIN objects o ON o.sequence = r.manifest_id
+		WHERE o.sequence IS NULL ORDER BY 1`, fact.Content)
 }

@@ -1,6 +1,7 @@
 package metastore
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -52,6 +53,9 @@ func (v *view) ReferrerPage(repository string, subject []identity.Digest, artifa
 	size := 0
 	for _, id := range ids {
 		descriptor, err := v.descriptor(id)
+		if errors.Is(err, fact.ErrGone) {
+			continue // one lost row must not hide the others; the check reports it
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -31,6 +31,7 @@ type record struct {
 	code  string
 	err   error
 	gone  bool
+	alarm bool
 	stack []byte
 }
 
@@ -73,6 +74,14 @@ func SetGone(ctx context.Context, err error) {
 	}
 }
 
+// SetAlarm raises the log line of the request to ERROR, whatever its status:
+// the operator has to look after something.
+func SetAlarm(ctx context.Context) {
+	if entry := recordOf(ctx); entry != nil {
+		entry.alarm = true
+	}
+}
+
 func (e *record) panicked(cause any) {
 	e.code, e.err, e.stack = "PANIC", fmt.Errorf("panic: %v", cause), debug.Stack()
 }
@@ -88,7 +97,7 @@ func (e *record) log(log *slog.Logger, r *http.Request, res *response, received 
 		status = http.StatusOK
 	}
 	switch {
-	case status >= http.StatusInternalServerError, e.stack != nil:
+	case status >= http.StatusInternalServerError, e.stack != nil, e.alarm:
 		level = slog.LevelError
 	case aborted && !e.gone:
 		level = slog.LevelWarn
