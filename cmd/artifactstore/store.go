@@ -152,7 +152,7 @@ func openToRead(ctx context.Context, path string) (*metastore.Store, error) {
 func advise(err error) error {
 	switch {
 	case errors.Is(err, metastore.ErrNewer):
-		return fmt.Errorf("%w; use that version or a later one, the store was not changed", err)
+		return fmt.Errorf("%w; use that version or a later one; nothing in the store was changed", err)
 	case errors.Is(err, metastore.ErrOutdated):
 		return fmt.Errorf("%w; run 'artifactstore migrate' or 'artifactstore serve', which migrates by itself", err)
 	case errors.Is(err, metastore.ErrRebuild):
