@@ -47,7 +47,8 @@ const parseWeight = 14
 // PutManifest stores a manifest and sets its tags, all or nothing. Pushing what
 // is there already succeeds and changes nothing. Refusals: ManifestInvalid,
 // ManifestTooLarge, ManifestBlobUnknown (a reference is absent), SizeInvalid,
-// DigestInvalid, TagInvalid, PreconditionFailed.
+// DigestInvalid, TagInvalid, PreconditionFailed, TooManyRequests (no room for a
+// large body now), StorageFull, Unavailable.
 func (r *Repository) PutManifest(ctx context.Context, push ManifestPush) (ManifestResult, error) {
 	if err := push.check(r.opts.MaxManifest); err != nil {
 		return ManifestResult{}, err
