@@ -76,11 +76,21 @@ func Open(dir string, o Options) (*Tree, error) {
 	if err := makeRoot(filepath.Clean(dir)); err != nil {
 		return nil, err
 	}
+	t, err := OpenExisting(dir)
+	if err != nil {
+		return nil, err
+	}
+	t.fault = o.Fault
+	return t, nil
+}
+
+// OpenExisting opens the tree below dir and makes nothing.
+func OpenExisting(dir string) (*Tree, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &Tree{root: root, fault: o.Fault}, nil
+	return &Tree{root: root}, nil
 }
 
 // makeRoot makes dir and its missing parents. The parent is flushed also if

@@ -275,7 +275,7 @@ func (b *batch) writeEntry(w database.Conn, c *change, entry *registry.Entry, no
 	b.rows++
 	b.bytes += len(e.Payload) + len(e.Private) + len(content)
 	if content != nil {
-		if err := w.Exec("INSERT INTO objects (sequence, bytes) VALUES ($1, $2)", int64(e.Sequence), content); err != nil {
+		if err := writeContent(w, e.Sequence, content); err != nil {
 			return err
 		}
 		b.rows++

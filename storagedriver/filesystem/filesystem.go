@@ -41,7 +41,11 @@ type Options struct {
 // After a flush failed it takes no more writes (storagedriver.ErrBroken) until
 // it is opened anew. Bytes are flushed by Publish; Save leaves them to the
 // kernel, where they survive the process but not the machine.
-type Driver struct{ tree *durable.Tree }
+type Driver struct{ Reader }
+
+// Reader reads the objects of a store, also beside the process that owns it.
+// It changes nothing, and is safe for concurrent use.
+type Reader struct{ tree *durable.Tree }
 
 var (
 	_ storagedriver.Driver = (*Driver)(nil)
@@ -58,7 +62,20 @@ func Open(dir string, o Options) (*Driver, error) {
 	if err := prepare(tree); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), tree.Close())
 	}
-	return &Driver{tree}, nil
+	return &Driver{Reader{tree}}, nil
+}
+
+// OpenToRead opens the store below dir, which must be one with this layout. It
+// makes nothing.
+func OpenToRead(dir string) (*Reader, error) {
+	tree, err := durable.OpenExisting(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := checkLayout(tree); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), tree.Close())
+	}
+	return &Reader{tree}, nil
 }
 
 // prepare makes what every store has. The layout file comes last: a folder
@@ -69,10 +86,16 @@ func prepare(tree *durable.Tree) error {
 			return err
 		}
 	}
-	f, err := tree.Open(layoutFile)
+	err := checkLayout(tree)
 	if errors.Is(err, fs.ErrNotExist) {
 		return tree.WriteFile(layoutFile, []byte(layoutText))
 	}
+	return err
+}
+
+// checkLayout refuses a layout that this version does not know.
+func checkLayout(tree *durable.Tree) error {
+	f, err := tree.Open(layoutFile)
 	if err != nil {
 		return err
 	}
@@ -86,8 +109,8 @@ func prepare(tree *durable.Tree) error {
 	return nil
 }
 
-// Close releases the folder. Readers that are open stay open.
-func (d *Driver) Close() error { return d.tree.Close() }
+// Close releases the folder. Readers of objects that are open stay open.
+func (d *Reader) Close() error { return d.tree.Close() }
 
 // Locate returns "<ab>/<cd>/<blake3>-<id>".
 func (d *Driver) Locate(id, blake3 string) string {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -365,5 +366,49 @@ func TestZerosTakeNoDisk(t *testing.T) {
 	}
 	if used := blocks(t, filepath.Join(dir, "objects", d.Locate("one", blake3))); used > 1<<20 {
 		t.Errorf("8 MiB of zeros take %d bytes", used)
+	}
+}
+
+func TestOpenToReadChangesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	if _, err := filesystem.OpenToRead(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder that is missing gave %v", err)
+	}
+	if err := os.Mkdir(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := filesystem.OpenToRead(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an empty folder gave %v", err)
+	}
+	if names, err := os.ReadDir(dir); err != nil || len(names) != 0 {
+		t.Errorf("it made %v (%v)", names, err)
+	}
+	d := open(t, dir, nil)
+	if err := put(t.Context(), d, "1", "content"); err != nil {
+		t.Fatal(err)
+	}
+	r, err := filesystem.OpenToRead(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	locator := d.Locate("1", blake3)
+	if size, err := r.Size(t.Context(), locator); err != nil || size != 7 {
+		t.Errorf("size %d (%v)", size, err)
+	}
+	object, err := r.Open(t.Context(), locator, 3, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(object); err != nil || string(rest) != "tent" {
+		t.Errorf("read %q (%v)", rest, err)
+	}
+	if err := errors.Join(object.Close(), r.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "layout"), []byte("another\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := filesystem.OpenToRead(dir); err == nil || !strings.Contains(err.Error(), "unknown layout") {
+		t.Errorf("another layout gave %v", err)
 	}
 }
