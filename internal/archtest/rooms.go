@@ -62,6 +62,10 @@ var Rooms = []Room{
 	{Path: "internal/metastore/database"},
 	{Path: "internal/metastore/sqlite", Ours: []string{"internal/metastore/database"}, Modules: []string{sqlite}},
 
+	// Both: a copy of facts and bytes.
+	{Path: "internal/backup", Ours: []string{"registry", "registry/identity", "registry/fact", "eventlog", "internal/canon",
+		"internal/metastore", "storagedriver"}},
+
 	// The front door.
 	{Path: "internal/web"},
 	{Path: "distribution", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
