@@ -120,6 +120,8 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 		{[]string{"log", "--after", "-1"}, "invalid argument"},
 		{[]string{"log", "--kind", "tag"}, `no events of kind "tag"`},
 		{[]string{"version", "--json"}, "unknown flag"},
+		{[]string{"backup"}, "--to: name the folder of the copy"},
+		{[]string{"backup", "--to", "copy", "now"}, `unexpected argument "now"`},
 	}
 	for _, c := range cases {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
@@ -177,7 +179,7 @@ func TestServeRefusesToBeReachableWithoutSayingSo(t *testing.T) {
 }
 
 func TestCommandsThatNeedAStoreSaySo(t *testing.T) {
-	for _, args := range [][]string{{"log"}, {"rebuild"}, {"rebuild", "--check"}, {"migrate"}} {
+	for _, args := range [][]string{{"log"}, {"rebuild"}, {"rebuild", "--check"}, {"migrate"}, {"backup", "--to", "copy"}} {
 		dir := t.TempDir()
 		run(t, dir, nil, args...).expect(t, 1, "there is no store in ./data: name its folder with --data")
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
