@@ -174,6 +174,9 @@ func (r backupRun) explain(err error) error {
 	if errors.Is(err, fact.ErrFull) || errors.Is(err, storagedriver.ErrFull) {
 		return fmt.Errorf("there is no room for the copy in %s: %w; make room and run it again: it goes on where it was", r.to, err)
 	}
+	if errors.Is(err, fact.ErrBroken) || errors.Is(err, storagedriver.ErrBroken) {
+		return fmt.Errorf("the disk of the copy in %s failed: %w; look at the kernel's log; a copy on a good disk goes on when this is run again", r.to, err)
+	}
 	if fault, ok := errors.AsType[*eventlog.Fault](err); ok {
 		return fmt.Errorf("the log of %s is not what was written: %w; the copy is whole up to the event before: restore that", r.from, fault)
 	}

@@ -90,9 +90,13 @@ func TestEveryFailedOperationLeavesAStore(t *testing.T) {
 	for i := range 3 {
 		source.large(t, fmt.Sprint("large ", i))
 	}
+	step := 1
+	if testing.Short() {
+		step = 5
+	}
 	for _, mode := range []fault.Mode{fault.Before, fault.After} {
 		n, fired := 1, true
-		for ; fired && n < 100; n++ {
+		for ; fired && n < 100; n += step {
 			var op fault.Op
 			if op, fired = failAt(t, source, &fault.Plan{FailAt: n, Err: errors.New("injected"), Mode: mode, Down: n%2 == 0}); t.Failed() {
 				t.Fatalf("operation %d (%s, %v)", n, op, mode)

@@ -252,11 +252,10 @@ func TestReceiveIsAllOrNothing(t *testing.T) {
 	source.update(t, layer("demo", repeat("large ", 5_000))) // several writes
 	all := whole(t, source, 1000)
 	const page = 4
-	step := 1
-	if underRace {
-		step = 7
-	}
-	for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
+	for cause, step := range map[error]int{syscall.EIO: 1, syscall.ENOSPC: 5} {
+		if underRace {
+			step = 11
+		}
 		for n := 1; ; n += step {
 			d := newDisk(t)
 			s := adopted(t, source, metastore.Options{VFS: d.name})
