@@ -12,10 +12,15 @@ import (
 )
 
 const (
-	defaultReserve = 64 << 20
-	// reserveFiles is how many names a store keeps free, never more than a
+	// maxMinFree bounds the twentieth of a store that it keeps free by default.
+	maxMinFree = 1 << 30
+	// databaseRoom is what the ledger, on the same disk, may need to go on: its
+	// write-ahead log of 4 MiB, and as much to move that into the database.
+	// Where a quarter of the disk is less than that it has to do.
+	databaseRoom = 8 << 20
+	// minFreeFiles is how many names a store keeps free, never more than a
 	// tenth of what it has.
-	reserveFiles = 64
+	minFreeFiles = 64
 	// healthAge is how long an answer of a store about its room is good. The
 	// ledger, which may be on the same disk, writes uncounted meanwhile.
 	healthAge = 10 * time.Millisecond
@@ -27,7 +32,7 @@ const (
 // it counts what is written.
 type room struct {
 	driver  storagedriver.Driver
-	reserve int64
+	minFree int64 // 0: by the size of the store
 	now     func() time.Time
 
 	mu     sync.Mutex
@@ -37,8 +42,8 @@ type room struct {
 	spent  int64 // bytes written since asked
 }
 
-// take returns an error that wraps fact.ErrFull if n more bytes would touch
-// the reserve, or one that says why the store takes no writes. The bytes are
+// take returns an error that wraps fact.ErrFull if n more bytes would leave
+// less free than must be, or one that says why the store takes no writes. The bytes are
 // counted as written if it returns nil.
 func (r *room) take(ctx context.Context, n int64) error {
 	r.mu.Lock()
@@ -83,21 +88,22 @@ func (r *room) short(n int64) error {
 		return failure("health of the store", r.err)
 	}
 	h := r.health
-	if h.Total >= 0 && h.Free-r.spent-n < r.kept() {
+	if h.Total >= 0 && h.Free-r.spent-n < r.keep() {
 		return fmt.Errorf("%d of %d bytes are free: %w", max(0, h.Free-r.spent), h.Total, fact.ErrFull)
 	}
-	if h.TotalFiles >= 0 && h.FreeFiles < min(reserveFiles, h.TotalFiles/10) {
+	if h.TotalFiles >= 0 && h.FreeFiles < min(minFreeFiles, h.TotalFiles/10) {
 		return fmt.Errorf("%d of %d files are free: %w", h.FreeFiles, h.TotalFiles, fact.ErrFull)
 	}
 	return nil
 }
 
-// kept is the reserve in bytes.
-func (r *room) kept() int64 {
-	if r.reserve > 0 {
-		return r.reserve
+// keep is how many bytes stay free.
+func (r *room) keep() int64 {
+	if r.minFree > 0 {
+		return r.minFree
 	}
-	return min(defaultReserve, r.health.Total/10)
+	total := r.health.Total
+	return max(min(maxMinFree, total/20), min(databaseRoom, total/4))
 }
 
 // Room returns nil while pushes can be taken: else an error that wraps
