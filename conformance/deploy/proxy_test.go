@@ -209,6 +209,7 @@ func TestComposition(t *testing.T) {
 		CapDrop         []string `yaml:"cap_drop"`
 		SecurityOpt     []string `yaml:"security_opt"`
 		Restart         string
+		Healthcheck     struct{ Interval string }
 		StopGracePeriod string                                `yaml:"stop_grace_period"`
 		DependsOn       map[string]struct{ Condition string } `yaml:"depends_on"`
 	}
