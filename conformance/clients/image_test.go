@@ -44,7 +44,11 @@ func TestContainerImage(t *testing.T) {
 		runImage(t, &containers{docker: docker, image: tag})
 		runIsolated(t, docker, tag)
 	})
-	t.Run("in a folder", func(t *testing.T) { runImage(t, unpack(t, docker, tag)) })
+	t.Run("in a folder", func(t *testing.T) {
+		u := unpack(t, docker, tag)
+		runWithForeignData(t, u)
+		runImage(t, u)
+	})
 }
 
 func buildImage(t *testing.T, docker harness.Tool, name string) {
@@ -106,16 +110,29 @@ func runImage(t *testing.T, p place) {
 // runIsolated runs the image with its own settings, on every address of a
 // network of its own.
 func runIsolated(t *testing.T, docker harness.Tool, image string) {
-	id := strings.TrimSpace(docker.Run(t, "run", "-d", "--network=none", "--read-only", "--cap-drop=ALL",
+	id := strings.TrimSpace(docker.Run(t, "run", "-d", "--network=none", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL",
 		"--security-opt=no-new-privileges", image, "serve", "--insecure-no-auth"))
 	waitFor(t, "the store to be ready", func() bool {
 		_, _, err := docker.Try("exec", id, "/artifactstore", "healthcheck")
 		return err == nil
 	})
+	docker.Run(t, "exec", id, "/artifactstore", "rebuild", "--check") // writes to /tmp
 	docker.Run(t, "stop", id)
 	if code := strings.TrimSpace(docker.Run(t, "wait", id)); code != "0" {
 		t.Errorf("stopped with exit code %s", code)
 	}
+}
+
+// runWithForeignData runs the image with a folder for its data that belongs to
+// root, as one does that is mounted without preparation.
+func runWithForeignData(t *testing.T, u *unpacked) {
+	data := filepath.Join(u.root, "data")
+	harness.Must(t, os.Chown(data, 0, 0))
+	code, printed := u.start(t, nil, "serve", "--insecure-no-auth").wait(t)
+	if code != 1 || !strings.Contains(printed, "chown -R 65532:65532 /data") {
+		t.Errorf("with data of another user the image ends with %d, and says: %s", code, printed)
+	}
+	harness.Must(t, os.Chown(data, 65532, 65532))
 }
 
 // waitFor waits until something is so.
