@@ -89,7 +89,7 @@ func runImage(t *testing.T, p place) {
 	}
 
 	address := freeAddress(t)
-	running := p.start(t, []string{"ARTIFACTSTORE_LISTEN=" + address}, "serve", "--insecure-no-auth")
+	running := p.start(t, []string{"ARTIFACTSTORE_LISTEN=" + address, "ARTIFACTSTORE_ADMIN_LISTEN=off"}, "serve", "--insecure-no-auth")
 	waitFor(t, "the health check to pass", func() bool { return running.healthy(t) })
 	client := harness.NewClient("http://" + address)
 	defer client.Close()

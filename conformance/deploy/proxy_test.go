@@ -238,6 +238,9 @@ func TestComposition(t *testing.T) {
 		t.Errorf("the server runs as %+v", server)
 	}
 	config := example(t, "compose/nginx.conf")
+	if strings.Contains(config, "5001") || strings.Contains(example(t, "compose/compose.yaml"), "ADMIN") {
+		t.Error("the operators' API is not left where it is")
+	}
 	for _, volume := range nginx.Volumes {
 		inside := strings.Split(volume, ":")[1]
 		if inside != "/etc/nginx/nginx.conf" && !strings.Contains(config, inside) {

@@ -64,7 +64,10 @@ var Rooms = []Room{
 
 	// The front door.
 	{Path: "internal/web"},
+	{Path: "internal/inproc"},
 	{Path: "distribution", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
+		Modules: []string{gorillaMux}},
+	{Path: "internal/admin", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
 		Modules: []string{gorillaMux}},
 
 	// The process.
@@ -102,7 +105,7 @@ var Forbidden = map[string]string{
 // Narrow are packages of the standard library that only some rooms may use,
 // tests apart. A room stands for everything below it.
 var Narrow = map[string][]string{
-	"net/http":     {"distribution", "internal/web", "cmd", "conformance"},
+	"net/http":     {"distribution", "internal/web", "internal/inproc", "internal/admin", "cmd", "conformance"},
 	"database/sql": {"internal/metastore"},
 	"os/exec":      {"conformance", "scripts"},
 }

@@ -31,9 +31,9 @@ const (
 // room watches the free space of one store. Between two answers of the store
 // it counts what is written.
 type room struct {
-	driver  storagedriver.Driver
-	minFree int64 // 0: by the size of the store
-	now     func() time.Time
+	driver storagedriver.Driver
+	kept   func(total int64) int64
+	now    func() time.Time
 
 	mu     sync.Mutex
 	asked  time.Time
@@ -43,8 +43,8 @@ type room struct {
 }
 
 // take returns an error that wraps fact.ErrFull if n more bytes would leave
-// less free than must be, or one that says why the store takes no writes. The bytes are
-// counted as written if it returns nil.
+// less free than must be, or one that says why the store takes no writes. The
+// bytes are counted as written if it returns nil.
 func (r *room) take(ctx context.Context, n int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -88,7 +88,7 @@ func (r *room) short(n int64) error {
 		return failure("health of the store", r.err)
 	}
 	h := r.health
-	if h.Total >= 0 && h.Free-r.spent-n < r.keep() {
+	if h.Total >= 0 && h.Free-r.spent-n < r.kept(h.Total) {
 		return fmt.Errorf("%d of %d bytes are free: %w", max(0, h.Free-r.spent), h.Total, fact.ErrFull)
 	}
 	if h.TotalFiles >= 0 && h.FreeFiles < min(minFreeFiles, h.TotalFiles/10) {
@@ -97,12 +97,11 @@ func (r *room) short(n int64) error {
 	return nil
 }
 
-// keep is how many bytes stay free.
-func (r *room) keep() int64 {
-	if r.minFree > 0 {
-		return r.minFree
+// kept is how many bytes of a store that has total stay free.
+func (o Options) kept(total int64) int64 {
+	if o.MinFree > 0 {
+		return o.MinFree
 	}
-	total := r.health.Total
 	return max(min(maxMinFree, total/20), min(databaseRoom, total/4))
 }
 
@@ -120,6 +119,9 @@ func (p *Plane) Room(ctx context.Context) error {
 type Health struct {
 	Store string
 	storagedriver.Health
+	// Kept is how many bytes stay free: pushes are refused before; -1 if the
+	// store has no limit.
+	Kept int64
 	// Err says why the store does not work, if it does not.
 	Err error
 }
@@ -129,7 +131,11 @@ func (p *Plane) Health(ctx context.Context) []Health {
 	var all []Health
 	for _, name := range p.storeNames() {
 		h, err := p.stores[name].Health(ctx)
-		all = append(all, Health{Store: name, Health: h, Err: failure("health of store "+name, err)})
+		kept := int64(-1)
+		if h.Total >= 0 {
+			kept = p.o.kept(h.Total)
+		}
+		all = append(all, Health{Store: name, Health: h, Kept: kept, Err: failure("health of store "+name, err)})
 	}
 	return all
 }
