@@ -159,7 +159,7 @@ func reportBackup(w io.Writer) func(backup.Progress) {
 			return
 		}
 		last = now
-		fmt.Fprintf(w, "%d of %d events; %d objects, %s copied\n", p.Done, p.Total, p.Objects, size(p.Bytes))
+		fmt.Fprintf(w, "%d of %d events; %d objects, %s copied; %d objects checked\n", p.Done, p.Total, p.Objects, size(p.Bytes), p.Checked)
 	}
 }
 

@@ -31,6 +31,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"artifactstore/eventlog"
@@ -79,6 +80,8 @@ type Progress struct {
 	// those of content rows.
 	Objects int
 	Bytes   int64
+	// Checked is how many objects were looked for in the copy at the end.
+	Checked int
 }
 
 // Damage is content that the copy's log names and that is not to be had from
@@ -119,7 +122,8 @@ type Result struct {
 // until then stays, and the next Run goes on there. Content that is damaged at
 // the source is none: everything else is copied, and the Result names it.
 //
-// The error is an *eventlog.Fault if the source's log is not what was written.
+// The error is an *eventlog.Fault if the source's log is not what was written;
+// the copy then has what is before it.
 // It wraps fact.ErrFull or storagedriver.ErrFull if the copy has no room. ctx
 // ends the Run between two writes.
 //
@@ -276,14 +280,32 @@ func (c *copier) take(ctx context.Context, b batch) error {
 	if err := c.copyAll(ctx, b.objects); err != nil {
 		return err
 	}
-	if err := c.to.Ledger.Receive(ctx, b.events); err != nil {
+	err := c.append(ctx, b.events)
+	if fault, ok := errors.AsType[*eventlog.Fault](err); ok {
+		// What is before the fault is saved: there will be no more.
+		intact := slices.IndexFunc(b.events, func(r metastore.Recorded) bool { return r.Event.Sequence >= fault.Sequence })
+		err = errors.Join(err, c.append(ctx, b.events[:max(intact, 0)]))
+	}
+	return err
+}
+
+// append appends events to the copy's log.
+func (c *copier) append(ctx context.Context, events []metastore.Recorded) error {
+	if len(events) == 0 {
+		return nil
+	}
+	if err := c.to.Ledger.Receive(ctx, events); err != nil {
 		return fmt.Errorf("append to the copy: %w", err)
 	}
-	last := &b.events[len(b.events)-1].Event
+	bytes := int64(0)
+	for i := range events {
+		bytes += int64(len(events[i].Content))
+	}
+	last := &events[len(events)-1].Event
 	c.result.Head = eventlog.Head{Log: c.result.Head.Log, Sequence: last.Sequence, Time: last.Time, Chain: last.Chain}
-	c.result.Events += len(b.events)
-	c.result.Bytes += b.bytes
-	c.tell(func(p *Progress) { p.Done, p.Bytes = last.Sequence, p.Bytes+b.bytes })
+	c.result.Events += len(events)
+	c.result.Bytes += bytes
+	c.tell(func(p *Progress) { p.Done, p.Bytes = last.Sequence, p.Bytes+bytes })
 	return nil
 }
 

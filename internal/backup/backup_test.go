@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -298,26 +299,41 @@ func refused(t *testing.T, source, to *world, want error) {
 	}
 }
 
-func TestADamagedLogIsNotCopied(t *testing.T) {
+func TestADamagedLogIsCopiedUpToTheDamage(t *testing.T) {
+	for name, edit := range map[string]string{
+		"another actor":   "UPDATE events SET actor = 'nobody' WHERE sequence = %d",
+		"another payload": "UPDATE events SET payload = x'00' WHERE sequence = %d",
+		"a gap":           "DELETE FROM events WHERE sequence = %d",
+		"a malformed row": "UPDATE events SET chain = x'00' WHERE sequence = %d",
+	} {
+		t.Run(name, func(t *testing.T) { damagedLog(t, edit) })
+	}
+}
+
+func damagedLog(t *testing.T, edit string) {
 	source, to := populated(t), newWorld(t)
 	source.copyTo(t, to)
 	source.large(t, "before it")
 	source.small(t, "victim")
 	source.large(t, "after it")
-	intact := source.head(t).Sequence
+	written, last := source.log(t), source.head(t).Sequence
 	must(t, source.ledger.Close())
 	db, err := sqlite.Open(t.Context(), filepath.Join(source.dir, "db"), sqlite.Options{})
 	must(t, err)
-	must(t, db.Writer().Script(fmt.Sprintf("UPDATE events SET actor = 'nobody' WHERE sequence = %d", intact-1)))
+	must(t, db.Writer().Script(fmt.Sprintf(edit, last-1)))
 	must(t, db.Close())
 	source.open(t)
-	before := to.head(t)
-	_, err = backup.Run(t.Context(), source.source(), to.target(), nil)
-	if f := new(eventlog.Fault); !errors.As(err, &f) || f.Sequence != intact-1 {
-		t.Errorf("got %v", err)
+	for range 2 {
+		_, err = backup.Run(t.Context(), source.source(), to.target(), nil)
+		if f := new(eventlog.Fault); !errors.As(err, &f) || f.Sequence != last-1 {
+			t.Errorf("got %v", err)
+		}
+		if head := to.head(t).Sequence; head != last-2 {
+			t.Errorf("the copy ends with %d, not before the fault at %d", head, last-1)
+		}
 	}
-	if to.head(t) != before {
-		t.Error("the copy was changed")
+	if !reflect.DeepEqual(to.log(t), written[:last-2]) {
+		t.Error("the copy is not what was written")
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 // What is not to be had goes into the result, unless a later event of the source
 // has brought it to another place: then complete returns true.
 func (c *copier) complete(ctx context.Context) (moved bool, err error) {
-	c.result.Damaged, c.result.Damages = 0, nil
+	c.result.Damaged, c.result.Damages, c.at.Checked = 0, nil, 0
 	movedObjects, err := c.completeObjects(ctx)
 	if err != nil {
 		return false, err
@@ -42,6 +42,7 @@ func (c *copier) completeObjects(ctx context.Context) (moved bool, err error) {
 		if err != nil {
 			return moved, err
 		}
+		c.tell(func(p *Progress) { p.Checked += len(page) })
 		if err := c.copyAll(ctx, absent); err != nil {
 			return moved, err
 		}

@@ -49,7 +49,6 @@ func damaged(format string, args ...any) error {
 type batch struct {
 	events  []metastore.Recorded
 	objects []want
-	bytes   int64 // of content rows
 }
 
 // The objects of a batch: it ends with the event that reaches one of these, so
@@ -65,18 +64,21 @@ func cut(page []metastore.Recorded) (b batch, rest []metastore.Recorded, err err
 	size, n := int64(0), 0
 	for n < len(page) && len(b.objects) < batchObjects && size < batchBytes {
 		r := &page[n]
-		n++
 		w, err := named(&r.Event)
-		switch {
-		case err != nil:
+		if err != nil && n == 0 {
 			return b, nil, err
+		}
+		if err != nil {
+			break // what is before it comes first
+		}
+		n++
+		switch {
 		case w != nil && w.receipt.Store != fact.Content:
 			b.objects = append(b.objects, *w)
 			size += max(w.size, 0)
 		case w != nil && r.Content != nil && !w.has(r.Content):
 			r.Content = nil
 		}
-		b.bytes += int64(len(r.Content))
 	}
 	b.events = page[:n]
 	return b, page[n:], nil
