@@ -100,7 +100,7 @@ func TestVersionSaysWhatWasBuilt(t *testing.T) {
 
 func TestHelpIsEnoughToGetGoing(t *testing.T) {
 	run(t, t.TempDir(), nil).expect(t, 0, "artifactstore serve", "oras push --plain-http localhost:5000/demo:v1")
-	run(t, t.TempDir(), nil, "--help").expect(t, 0, "serve", "log", "rebuild", "migrate", "config", "version", "completion")
+	run(t, t.TempDir(), nil, "--help").expect(t, 0, "serve", "events", "rebuild", "migrate", "config", "version", "completion")
 	run(t, t.TempDir(), nil, "serve", "--help").expect(t, 0, "--listen ADDRESS", `(default "127.0.0.1:5000")`,
 		"--data FOLDER", `(default "./data")`, "--config FILE", "--insecure-no-auth", "--log-format FORMAT")
 	run(t, t.TempDir(), nil, "completion", "bash").expect(t, 0, "__start_artifactstore")
@@ -117,9 +117,8 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 		{[]string{"serve", "--lisen", "x"}, "unknown flag: --lisen"},
 		{[]string{"serve", "--insecure-no-auth=perhaps"}, "invalid argument"},
 		{[]string{"config", "check", "a", "b"}, `unexpected argument "b"`},
-		{[]string{"log", "--after", "-1"}, "invalid argument"},
-		{[]string{"log", "--kind", "tag"}, `no events of kind "tag"`},
-		{[]string{"version", "--json"}, "unknown flag"},
+		{[]string{"events", "--after", "-1"}, "invalid argument"},
+		{[]string{"version", "--yaml"}, "unknown flag"},
 	}
 	for _, c := range cases {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
@@ -177,7 +176,7 @@ func TestServeRefusesToBeReachableWithoutSayingSo(t *testing.T) {
 }
 
 func TestCommandsThatNeedAStoreSaySo(t *testing.T) {
-	for _, args := range [][]string{{"log"}, {"rebuild"}, {"rebuild", "--check"}, {"migrate"}} {
+	for _, args := range [][]string{{"events", "--data", "./data"}, {"repo", "list", "--data", "./data"}, {"rebuild"}, {"rebuild", "--check"}, {"migrate"}} {
 		dir := t.TempDir()
 		run(t, dir, nil, args...).expect(t, 1, "there is no store in ./data: name its folder with --data")
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {

@@ -34,13 +34,11 @@ func serveCommand() *cobra.Command {
 		Long: `Serve runs the registry until SIGTERM or SIGINT. Then it takes no more
 requests, finishes those in flight and exits; a second signal ends it at once.
 
-With no arguments it listens on 127.0.0.1:5000 and keeps its data in ./data:
-
-  artifactstore serve
-  oras push --plain-http localhost:5000/demo:v1 file.txt
-
-Every other setting is a key of a configuration file (--config) or an environment
-variable: see 'artifactstore config show'.`,
+With no arguments it listens on 127.0.0.1:5000 and keeps its data in ./data. Every
+other setting is a key of a configuration file (--config) or an environment variable:
+see 'artifactstore config show'.`,
+		Example: `  artifactstore serve
+  oras push --plain-http localhost:5000/demo:v1 file.txt`,
 		Args: noArguments,
 	}
 	s := addSettings(cmd, serveKeys...)
@@ -225,13 +223,21 @@ func greet(c *config.Config, doors []door, data string, w io.Writer) {
 	if c.TLS.Cert == "" {
 		scheme, insecure = "http", "--plain-http "
 	}
-	host := address.String()
-	if tcp, ok := address.(*net.TCPAddr); ok && (tcp.IP.IsLoopback() || tcp.IP.IsUnspecified()) {
-		host = fmt.Sprintf("localhost:%d", tcp.Port)
-	}
 	fmt.Fprintf(w, "artifactstore listens on %s://%s and keeps its data in %s\n", scheme, address, data)
-	fmt.Fprintf(w, "Push to it:  oras push %s%s/demo:v1 FILE    Stop it:  Ctrl-C\n", insecure, host)
+	fmt.Fprintf(w, "Push to it:  oras push %s%s/demo:v1 FILE    Stop it:  Ctrl-C\n", insecure, near(address))
 	if len(doors) > 1 {
-		fmt.Fprintf(w, "Look inside:  artifactstore status, or http://%s%s/status\n", doors[1].Addr(), admin.Prefix)
+		host, flag := near(doors[1].Addr()), ""
+		if "http://"+doors[1].Addr().String() != defaultServer {
+			flag = " --server " + host
+		}
+		fmt.Fprintf(w, "Look inside:  artifactstore status%s, or http://%s%s/status\n", flag, host, admin.Prefix)
 	}
+}
+
+// near is an address as it is reached from this machine.
+func near(address net.Addr) string {
+	if tcp, ok := address.(*net.TCPAddr); ok && (tcp.IP.IsLoopback() || tcp.IP.IsUnspecified()) {
+		return fmt.Sprintf("localhost:%d", tcp.Port)
+	}
+	return address.String()
 }
