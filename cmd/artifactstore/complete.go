@@ -51,8 +51,11 @@ func (l *look) complete(words func(context.Context, *adminclient.Client, string)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		defer done() // it was only read
-		return words(ctx, client, word)
+		found, directive := words(ctx, client, word)
+		if done() != nil { // it was only read
+			return nil, directive
+		}
+		return found, directive
 	}
 }
 

@@ -1,10 +1,12 @@
 package main_test
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -106,5 +108,23 @@ func TestWhatClientsWroteIsHarmlessForTerminals(t *testing.T) {
 		if strings.Contains(r.stdout, "\x1b") {
 			t.Errorf("%s prints an escape", verb)
 		}
+	}
+}
+
+func TestCtrlCEndsALookQuietly(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	s := launch(t, t.TempDir(), nil, "repo", "list", "--server", silent.Addr().String())
+	conn, err := silent.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	s.signal(os.Interrupt)
+	if code := s.wait(); code != 1 || s.log.String() != "artifactstore: interrupted\n" {
+		t.Errorf("exit code %d: %s", code, s.log)
 	}
 }

@@ -39,9 +39,8 @@ needed: each event is printed once, and none is left out.`,
 	completeFlag(cmd, "kind", fact.Kinds()...)
 	l.run(func(ctx context.Context, in *inside, _ []string) error {
 		q.Limit = *limit
-		print := func(e *adminclient.Event) error { return in.printEvent(e) }
 		if !*follow {
-			return in.Events(ctx, q, print)
+			return in.Events(ctx, q, in.printEvent)
 		}
 		notice := func(err error, wait time.Duration) {
 			fmt.Fprintf(cmd.ErrOrStderr(), "artifactstore: the connection broke off (%v); trying again in %v\n", err, wait)
@@ -49,7 +48,7 @@ needed: each event is printed once, and none is left out.`,
 		err := in.Follow(ctx, q, notice, func(e *adminclient.Event) error {
 			return errors.Join(in.printEvent(e), in.out.Flush())
 		})
-		if ctx.Err() != nil {
+		if ctx.Err() != nil { // that is how it ends
 			return nil
 		}
 		return err

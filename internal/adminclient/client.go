@@ -196,6 +196,7 @@ func (c *Client) refusal(res *http.Response, accept string) error {
 	if err != nil || json.Unmarshal(text, &p) != nil || p.Detail == "" {
 		return &Foreign{Server: c.server, Status: res.StatusCode, What: res.Status}
 	}
+	p.Status = res.StatusCode // the body's is only a copy
 	return &Refused{p}
 }
 
