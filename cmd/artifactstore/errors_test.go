@@ -64,6 +64,7 @@ func TestTheServerIsChosenByTheEnvironmentToo(t *testing.T) {
 	s.pushImage("demo", "v1", []byte("layer"))
 	there, nowhere := config.ServerVariable+"="+s.admin, config.ServerVariable+"=127.0.0.1:1"
 	run(t, dir, []string{there}, "repo", "list").expect(t, 0, "demo")
+	run(t, dir, []string{config.ServerVariable + "=ftp://x"}, "repo", "list").expect(t, 2, "ARTIFACTSTORE_SERVER: ftp://x: the address of a server is")
 	run(t, dir, []string{nowhere}, "repo", "list", "--server", s.admin).expect(t, 0, "demo")
 	run(t, dir, []string{nowhere}, "repo", "list", "--data", "data").expect(t, 0, "demo")
 	// It is not taken for a misspelt setting.

@@ -46,6 +46,7 @@ type inside struct {
 
 func addLook(cmd *cobra.Command) *look {
 	l := &look{cmd: cmd}
+	cmd.ValidArgsFunction = cobra.NoFileCompletions // verbs that take names complete them
 	flags := cmd.Flags()
 	flags.StringVar(&l.server, "server", "", "`ADDRESS` of the operators' API of a running server (default "+defaultServer+", or $"+config.ServerVariable+")")
 	flags.StringVar(&l.data, "data", "", "open the store in this data `FOLDER` instead of asking a server")
@@ -100,16 +101,16 @@ func (l *look) open(ctx context.Context, stderr io.Writer) (*adminclient.Client,
 	if l.inFolder() {
 		return l.openFolder(ctx, stderr)
 	}
-	server := l.server
+	server, where := l.server, "--server"
 	if server == "" {
-		server = os.Getenv(config.ServerVariable)
+		server, where = os.Getenv(config.ServerVariable), config.ServerVariable
 	}
 	if server == "" {
 		server = defaultServer
 	}
 	address, err := adminclient.ParseServer(server)
 	if err != nil {
-		return nil, nil, &usageError{l.cmd.CommandPath(), fmt.Sprintf("--server %s: %v", server, err)}
+		return nil, nil, &usageError{l.cmd.CommandPath(), fmt.Sprintf("%s: %s: %v", where, server, err)}
 	}
 	return adminclient.New(address, nil, agent()), func() error { return nil }, nil
 }

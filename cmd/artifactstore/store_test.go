@@ -77,7 +77,7 @@ func TestAnInterruptedRebuildMustBeFinished(t *testing.T) {
 	// What a rebuild leaves that was killed before its first page.
 	edit(t, dir, "DELETE FROM tags; DELETE FROM tag_history; DELETE FROM referrers; DELETE FROM manifest_references; DELETE FROM manifests; "+
 		"DELETE FROM links; DELETE FROM blobs; DELETE FROM repositories; INSERT INTO state (name, value) VALUES ('rebuild', 0)")
-	for _, args := range [][]string{{"serve"}, {"rebuild", "--check"}} {
+	for _, args := range [][]string{{"serve"}, {"rebuild", "--check"}, {"repo", "list", "--data", "data"}} {
 		run(t, dir, []string{"ARTIFACTSTORE_LISTEN=127.0.0.1:0"}, args...).expect(t, 1, "the views are incomplete and must be rebuilt; run 'artifactstore rebuild'")
 	}
 	run(t, dir, nil, "events", "--data", "data").expect(t, 0, "v1.tag.moved")
