@@ -31,7 +31,10 @@ writing to it. FOLDER is a data folder like any other: to restore, run
 Run again with the same FOLDER it copies only what is new. When it is interrupted, by
 whatever, the copy is whole up to where it came, and the next run goes on there. Every
 event and every content is verified while it is copied; what is damaged or missing in the
-store is reported, everything else is copied, and the exit code is 1. Unfinished uploads are not copied.`,
+store is reported, everything else is copied, and the exit code is 1. Unfinished
+uploads are not copied.`,
+		Example: `  artifactstore backup --data /var/lib/artifactstore --to /backup/artifactstore
+  artifactstore backup --config /etc/artifactstore.yaml --to /backup/artifactstore --json`,
 		Args: noArguments,
 	}
 	s := addSettings(cmd, "data")
@@ -117,7 +120,7 @@ func (r backupRun) run(ctx context.Context) (result backup.Result, err error) {
 		return result, err
 	}
 	closers = append(closers, source.Close)
-	objects, err := filesystem.OpenToRead(folder{r.from}.store())
+	objects, err := filesystem.Open(folder{r.from}.store(), filesystem.Options{ReadOnly: true})
 	if err != nil {
 		return result, fmt.Errorf("open the store of files: %w", err)
 	}
@@ -249,18 +252,4 @@ func printResultJSON(w io.Writer, r backup.Result) error {
 	}
 	_, err = w.Write(append(line, '\n'))
 	return err
-}
-
-// size writes a number of bytes for people.
-func size(n int64) string {
-	const units = "KMGTPE"
-	if n < 1000 {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, unit := float64(n), -1
-	for value >= 1000 && unit < len(units)-1 {
-		value /= 1000
-		unit++
-	}
-	return fmt.Sprintf("%.1f %cB", value, units[unit])
 }

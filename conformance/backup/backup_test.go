@@ -95,7 +95,7 @@ func restore(t *testing.T, copied string) *harness.Server {
 // logOf is the whole log of a data folder, a line for each event.
 func logOf(t *testing.T, data string) string {
 	t.Helper()
-	return verb(t, "log", "--json", "--data", data)
+	return verb(t, "events", "--json", "--data", data)
 }
 
 func verb(t *testing.T, args ...string) string {
@@ -269,7 +269,7 @@ func TestResultIsPrintedForPeople(t *testing.T) {
 	pushBlob(t, s, 1, large)
 	to := t.TempDir() + "/copy"
 	out := verb(t, "backup", "--data", s.Data(), "--to", to)
-	for _, text := range []string{": 3 events, running hash ", "Copied 3 events, 1 objects, 200.0 KB.", "artifactstore serve --data " + to} {
+	for _, text := range []string{": 3 events, running hash ", "Copied 3 events, 1 objects, 195.3 KiB.", "artifactstore serve --data " + to} {
 		if !strings.Contains(out, text) {
 			t.Errorf("%q is not in\n%s", text, out)
 		}

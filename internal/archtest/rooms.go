@@ -73,6 +73,7 @@ var Rooms = []Room{
 		Modules: []string{gorillaMux}},
 	{Path: "internal/admin", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
 		Modules: []string{gorillaMux}},
+	{Path: "internal/adminclient", Ours: []string{"internal/admin"}},
 
 	// The process.
 	{Path: "internal/config", Modules: []string{yaml}},
@@ -110,7 +111,7 @@ var Forbidden = map[string]string{
 // Narrow are packages of the standard library that only some rooms may use,
 // tests apart. A room stands for everything below it.
 var Narrow = map[string][]string{
-	"net/http":     {"distribution", "internal/web", "internal/inproc", "internal/admin", "cmd", "conformance"},
+	"net/http":     {"distribution", "internal/web", "internal/inproc", "internal/admin", "internal/adminclient", "cmd", "conformance"},
 	"database/sql": {"internal/metastore"},
 	"os/exec":      {"conformance", "scripts"},
 }

@@ -6,8 +6,8 @@
 //	staging/<id>                    staged objects
 //	objects/<ab>/<cd>/<blake3>-<id> objects; ab and cd are the first digits
 //
-// The driver needs the folder to itself, one process at a time; who opens it
-// sees to that. All access goes through an os.Root.
+// The driver needs the folder to itself, one process at a time, but for those
+// that only read; who opens it sees to that. All access goes through an os.Root.
 package filesystem
 
 import (
@@ -34,6 +34,10 @@ type Options struct {
 	// Fault is asked before every operation that changes the file system, and
 	// makes it fail with its error. It is for tests; nil is no fault.
 	Fault durable.Fault
+	// ReadOnly opens a store that is there already, also beside the process
+	// that owns it: nothing is made or changed, and every write fails with
+	// durable.ErrReadOnly.
+	ReadOnly bool
 }
 
 // Driver keeps objects in a folder. It is safe for concurrent use.
@@ -41,11 +45,7 @@ type Options struct {
 // After a flush failed it takes no more writes (storagedriver.ErrBroken) until
 // it is opened anew. Bytes are flushed by Publish; Save leaves them to the
 // kernel, where they survive the process but not the machine.
-type Driver struct{ Reader }
-
-// Reader reads the objects of a store, also beside the process that owns it.
-// It changes nothing, and is safe for concurrent use.
-type Reader struct{ tree *durable.Tree }
+type Driver struct{ tree *durable.Tree }
 
 var (
 	_ storagedriver.Driver = (*Driver)(nil)
@@ -53,29 +53,21 @@ var (
 )
 
 // Open opens the store below dir, and makes it if dir is missing or empty. It
-// refuses a folder with a layout of another version.
+// refuses a folder with a layout of another version, and, if it is opened
+// ReadOnly, one without a layout.
 func Open(dir string, o Options) (*Driver, error) {
-	tree, err := durable.Open(dir, durable.Options{Fault: o.Fault})
+	tree, err := durable.Open(dir, durable.Options{Fault: o.Fault, ReadOnly: o.ReadOnly})
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	if err := prepare(tree); err != nil {
+	ready := prepare
+	if o.ReadOnly {
+		ready = verify
+	}
+	if err := ready(tree); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), tree.Close())
 	}
-	return &Driver{Reader{tree}}, nil
-}
-
-// OpenToRead opens the store below dir, which must be one with this layout. It
-// makes nothing.
-func OpenToRead(dir string) (*Reader, error) {
-	tree, err := durable.OpenExisting(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
-	}
-	if err := checkLayout(tree); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), tree.Close())
-	}
-	return &Reader{tree}, nil
+	return &Driver{tree}, nil
 }
 
 // prepare makes what every store has. The layout file comes last: a folder
@@ -86,15 +78,15 @@ func prepare(tree *durable.Tree) error {
 			return err
 		}
 	}
-	err := checkLayout(tree)
+	err := verify(tree)
 	if errors.Is(err, fs.ErrNotExist) {
 		return tree.WriteFile(layoutFile, []byte(layoutText))
 	}
 	return err
 }
 
-// checkLayout refuses a layout that this version does not know.
-func checkLayout(tree *durable.Tree) error {
+// verify looks at the layout file.
+func verify(tree *durable.Tree) error {
 	f, err := tree.Open(layoutFile)
 	if err != nil {
 		return err
@@ -109,8 +101,8 @@ func checkLayout(tree *durable.Tree) error {
 	return nil
 }
 
-// Close releases the folder. Readers of objects that are open stay open.
-func (d *Reader) Close() error { return d.tree.Close() }
+// Close releases the folder. Readers that are open stay open.
+func (d *Driver) Close() error { return d.tree.Close() }
 
 // Locate returns "<ab>/<cd>/<blake3>-<id>".
 func (d *Driver) Locate(id, blake3 string) string {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -369,46 +368,51 @@ func TestZerosTakeNoDisk(t *testing.T) {
 	}
 }
 
-func TestOpenToReadChangesNothing(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "store")
-	if _, err := filesystem.OpenToRead(dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a folder that is missing gave %v", err)
-	}
-	if err := os.Mkdir(dir, 0o750); err != nil {
+func TestReadOnlyReadsAndChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	owner, ctx := open(t, dir, nil), t.Context()
+	if err := errors.Join(put(ctx, owner, "one", "abc"), stage(ctx, owner, "two", "def")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := filesystem.OpenToRead(dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("an empty folder gave %v", err)
-	}
-	if names, err := os.ReadDir(dir); err != nil || len(names) != 0 {
-		t.Errorf("it made %v (%v)", names, err)
-	}
-	d := open(t, dir, nil)
-	if err := put(t.Context(), d, "1", "content"); err != nil {
-		t.Fatal(err)
-	}
-	r, err := filesystem.OpenToRead(dir)
+	before := files(t, dir)
+	d, err := filesystem.Open(dir, filesystem.Options{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	locator := d.Locate("1", blake3)
-	if size, err := r.Size(t.Context(), locator); err != nil || size != 7 {
-		t.Errorf("size %d (%v)", size, err)
+	defer func() { _ = d.Close() }()
+	locator := d.Locate("one", blake3)
+	if got := content(t, d, locator); got != "abc" {
+		t.Errorf("the object is %q", got)
 	}
-	object, err := r.Open(t.Context(), locator, 3, -1)
-	if err != nil {
-		t.Fatal(err)
+	_, staging := d.Stage(ctx, "more")
+	_, resuming := d.Resume(ctx, "two", nil, 3)
+	for what, err := range map[string]error{
+		"Stage": staging, "Resume": resuming,
+		"Publish": d.Publish(ctx, "two", nil, 3, d.Locate("two", blake3)),
+		"Confirm": d.Publish(ctx, "one", nil, 3, locator),
+		"Discard": d.Discard(ctx, "two", nil),
+		"Delete":  d.Delete(ctx, locator),
+	} {
+		if !errors.Is(err, durable.ErrReadOnly) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
-	if rest, err := io.ReadAll(object); err != nil || string(rest) != "tent" {
-		t.Errorf("read %q (%v)", rest, err)
+	if _, err := d.Health(ctx); err != nil {
+		t.Errorf("refused writes have broken the store: %v", err)
 	}
-	if err := errors.Join(object.Close(), r.Close()); err != nil {
-		t.Error(err)
+	if after := files(t, dir); !slices.Equal(before, after) {
+		t.Errorf("the folder has\n%s\nand had\n%s", strings.Join(after, "\n"), strings.Join(before, "\n"))
 	}
-	if err := os.WriteFile(filepath.Join(dir, "layout"), []byte("another\n"), 0o640); err != nil {
-		t.Fatal(err)
+}
+
+func TestReadOnlyMakesNoStore(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{dir, filepath.Join(dir, "none")} {
+		if _, err := filesystem.Open(name, filesystem.Options{ReadOnly: true}); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Open of %s: %v", name, err)
+		}
 	}
-	if _, err := filesystem.OpenToRead(dir); err == nil || !strings.Contains(err.Error(), "unknown layout") {
-		t.Errorf("another layout gave %v", err)
+	if got := files(t, dir); len(got) != 1 {
+		t.Errorf("left %v", got)
 	}
 }

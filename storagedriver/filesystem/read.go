@@ -12,7 +12,7 @@ import (
 )
 
 // Open returns the object's *os.File, positioned at offset.
-func (d *Reader) Open(ctx context.Context, locator string, offset, length int64) (io.ReadCloser, error) {
+func (d *Driver) Open(ctx context.Context, locator string, offset, length int64) (io.ReadCloser, error) {
 	f, size, err := d.open(ctx, locator)
 	if err != nil {
 		return nil, fmt.Errorf("open object: %w", err)
@@ -27,7 +27,7 @@ func (d *Reader) Open(ctx context.Context, locator string, offset, length int64)
 }
 
 // Size asks the file system.
-func (d *Reader) Size(ctx context.Context, locator string) (int64, error) {
+func (d *Driver) Size(ctx context.Context, locator string) (int64, error) {
 	if err := checkObject(ctx, locator); err != nil {
 		return 0, fmt.Errorf("size of object: %w", err)
 	}
@@ -42,14 +42,14 @@ func (d *Reader) Size(ctx context.Context, locator string) (int64, error) {
 }
 
 // open opens an object's file and tells its size.
-func (d *Reader) open(ctx context.Context, locator string) (*os.File, int64, error) {
+func (d *Driver) open(ctx context.Context, locator string) (*os.File, int64, error) {
 	if err := checkObject(ctx, locator); err != nil {
 		return nil, 0, err
 	}
 	return d.openFile(objectsFolder + "/" + locator)
 }
 
-func (d *Reader) openFile(name string) (*os.File, int64, error) {
+func (d *Driver) openFile(name string) (*os.File, int64, error) {
 	f, err := d.tree.Open(name)
 	if err != nil {
 		return nil, 0, failure(name, err)
