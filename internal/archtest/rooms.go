@@ -54,6 +54,7 @@ var Rooms = []Room{
 	{Path: "storagedriver/filesystem", Ours: []string{"storagedriver", "internal/durable"}},
 	{Path: "storagedriver/memory", Ours: []string{"storagedriver"}},
 	{Path: "storagedriver/fault", Ours: []string{"storagedriver"}},
+	{Path: "storagedriver/observe", Ours: []string{"storagedriver"}},
 	{Path: "internal/dataplane", Ours: []string{"storagedriver", "registry/identity", "registry/fact", "eventlog", "internal/budget"}},
 
 	// Facts and views on SQL.
