@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,14 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"artifactstore/eventlog"
-	"artifactstore/internal/canon"
 	"artifactstore/registry/fact"
 )
 
 const logPage = 1000
-
-// timeFormat is RFC 3339 with microseconds, the resolution of the log.
-const timeFormat = "2006-01-02T15:04:05.000000Z07:00"
 
 // logQuery is what `artifactstore log` was asked for.
 type logQuery struct {
@@ -100,55 +94,15 @@ func printLog(ctx context.Context, w io.Writer, log eventlog.Reader, q logQuery)
 }
 
 func printEvent(w io.Writer, e *eventlog.Event, asJSON bool) error {
-	at := time.UnixMicro(e.Time).UTC().Format(timeFormat)
 	if !asJSON {
+		at := time.UnixMicro(e.Time).UTC().Format(eventlog.TimeFormat)
 		_, err := fmt.Fprintf(w, "%8d  %s  %-21s  %-9s  %s\n", e.Sequence, at, e.Kind, e.Actor, e.Subject)
 		return err
 	}
-	line, err := json.Marshal(eventJSON(e, at))
+	line, err := e.JSON()
 	if err != nil {
-		return fmt.Errorf("write event %d as JSON: %w", e.Sequence, err)
+		return err
 	}
 	_, err = w.Write(append(line, '\n'))
 	return err
-}
-
-// eventLine is an event as `artifactstore log --json` prints it.
-type eventLine struct {
-	Sequence uint64 `json:"sequence"`
-	Time     string `json:"time"`
-	Kind     string `json:"kind"`
-	Subject  string `json:"subject"`
-	Actor    string `json:"actor"`
-	Request  string `json:"request,omitempty"`
-	ID       string `json:"id"`
-	// Payload is the JSON projection of the payload; PayloadCBOR its bytes in
-	// hex instead, where it has none.
-	Payload       json.RawMessage `json:"payload,omitempty"`
-	PayloadCBOR   string          `json:"payloadCBOR,omitempty"`
-	PayloadDigest string          `json:"payloadDigest"`
-	Reason        string          `json:"reason,omitempty"`
-	PrivateDigest string          `json:"privateDigest"`
-	Erased        bool            `json:"privateErased,omitempty"`
-	Chain         string          `json:"chain"`
-}
-
-func eventJSON(e *eventlog.Event, at string) eventLine {
-	line := eventLine{
-		Sequence: uint64(e.Sequence), Time: at, Kind: string(e.Kind), Subject: e.Subject,
-		Actor: e.Actor, Request: e.Request, ID: e.ID,
-		PayloadDigest: e.PayloadDigest.String(), PrivateDigest: e.PrivateDigest.String(),
-		Erased: len(e.Private) == 0, Chain: e.Chain.String(),
-	}
-	payload, err := canon.ToJCS(e.Payload)
-	if err == nil {
-		line.Payload = payload
-	} else {
-		line.PayloadCBOR = hex.EncodeToString(e.Payload)
-	}
-	var private eventlog.Private
-	if canon.Unmarshal(e.Private, &private) == nil { // else it was erased, or `rebuild --check` reports it
-		line.Reason = private.Reason
-	}
-	return line
 }
