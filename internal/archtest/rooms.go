@@ -27,11 +27,14 @@ const (
 	sqlite       = "github.com/ncruces/go-sqlite3"
 	xsync        = "golang.org/x/sync"
 	yaml         = "go.yaml.in/yaml/v3"
+	prometheus   = "github.com/prometheus/client_golang"
 	orasGo       = "oras.land/oras-go/v2"
 	ggcr         = "github.com/google/go-containerregistry"
 	rapid        = "pgregory.net/rapid"
 	goleak       = "go.uber.org/goleak"
 	independent  = "github.com/gowebpki/jcs"
+	promText     = "github.com/prometheus/common"
+	promModel    = "github.com/prometheus/client_model"
 	sqliteImages = "github.com/ncruces/go-sqlite3/embed"
 )
 
@@ -69,6 +72,10 @@ var Rooms = []Room{
 	{Path: "distribution", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
 		Modules: []string{gorillaMux}},
 
+	// What operators watch.
+	{Path: "internal/metrics", Ours: []string{"internal/web", "internal/metastore", "internal/dataplane", "storagedriver", "storagedriver/observe"},
+		Modules: []string{prometheus}},
+
 	// The process.
 	{Path: "internal/config", Modules: []string{yaml}},
 	{Path: "internal/worker"},
@@ -90,7 +97,7 @@ var Rooms = []Room{
 
 // TestModules may be imported by every test, beside the modules of all rooms:
 // a test may ask a second opinion of any library.
-var TestModules = []string{rapid, goleak, independent}
+var TestModules = []string{rapid, goleak, independent, promText, promModel}
 
 // Forbidden are packages that no file imports, with the reason.
 var Forbidden = map[string]string{
@@ -103,7 +110,7 @@ var Forbidden = map[string]string{
 // Narrow are packages of the standard library that only some rooms may use,
 // tests apart. A room stands for everything below it.
 var Narrow = map[string][]string{
-	"net/http":     {"distribution", "internal/web", "internal/inproc", "cmd", "conformance"},
+	"net/http":     {"distribution", "internal/web", "internal/metrics", "internal/inproc", "cmd", "conformance"},
 	"database/sql": {"internal/metastore"},
 	"os/exec":      {"conformance", "scripts"},
 }

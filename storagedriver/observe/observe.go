@@ -38,8 +38,8 @@ var Ops = [...]Op{Stage, Write, Save, Close, Resume, OpenStaged, Discard, Publis
 // Outcome is how an operation ended.
 type Outcome struct {
 	Duration time.Duration
-	// Bytes were written by Write, published by Publish, or were asked for
-	// from Open (-1: all that there are). It is 0 for the others.
+	// Bytes were written by Write, made an object by Publish, or opened by
+	// Open, as far as its caller said how many it wants. Otherwise it is 0.
 	Bytes int64
 	Err   error
 }
@@ -88,6 +88,9 @@ func (d *driver) run(ctx context.Context, op Op, bytes int64, do func(context.Co
 	}
 	begun := time.Now()
 	err := do(ctx)
+	if err != nil {
+		bytes = 0
+	}
 	ended(Outcome{Duration: time.Since(begun), Bytes: bytes, Err: err})
 	return err
 }
@@ -136,7 +139,7 @@ func (d *driver) Publish(ctx context.Context, id string, state []byte, size int6
 }
 
 func (d *driver) Open(ctx context.Context, locator string, offset, length int64) (r io.ReadCloser, err error) {
-	err = d.run(ctx, Open, length, func(ctx context.Context) error {
+	err = d.run(ctx, Open, max(0, length), func(ctx context.Context) error {
 		r, err = d.Driver.Open(ctx, locator, offset, length)
 		return err
 	})
