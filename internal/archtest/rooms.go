@@ -17,25 +17,28 @@ type Room struct {
 
 // The third-party modules of the application. Each has one room.
 const (
-	blake3       = "lukechampine.com/blake3"
-	cbor         = "github.com/fxamacker/cbor/v2"
-	cobra        = "github.com/spf13/cobra"
-	goDigest     = "github.com/opencontainers/go-digest"
-	gorillaMux   = "github.com/gorilla/mux"
-	imageSpec    = "github.com/opencontainers/image-spec"
-	jsonV2       = "github.com/go-json-experiment/json"
-	sqlite       = "github.com/ncruces/go-sqlite3"
-	xsync        = "golang.org/x/sync"
-	yaml         = "go.yaml.in/yaml/v3"
-	prometheus   = "github.com/prometheus/client_golang"
-	orasGo       = "oras.land/oras-go/v2"
-	ggcr         = "github.com/google/go-containerregistry"
-	rapid        = "pgregory.net/rapid"
-	goleak       = "go.uber.org/goleak"
-	independent  = "github.com/gowebpki/jcs"
-	promText     = "github.com/prometheus/common"
-	promModel    = "github.com/prometheus/client_model"
-	sqliteImages = "github.com/ncruces/go-sqlite3/embed"
+	blake3        = "lukechampine.com/blake3"
+	cbor          = "github.com/fxamacker/cbor/v2"
+	cobra         = "github.com/spf13/cobra"
+	goDigest      = "github.com/opencontainers/go-digest"
+	gorillaMux    = "github.com/gorilla/mux"
+	imageSpec     = "github.com/opencontainers/image-spec"
+	jsonV2        = "github.com/go-json-experiment/json"
+	sqlite        = "github.com/ncruces/go-sqlite3"
+	xsync         = "golang.org/x/sync"
+	yaml          = "go.yaml.in/yaml/v3"
+	openTelemetry = "go.opentelemetry.io/otel"
+	prometheus    = "github.com/prometheus/client_golang"
+	orasGo        = "oras.land/oras-go/v2"
+	ggcr          = "github.com/google/go-containerregistry"
+	rapid         = "pgregory.net/rapid"
+	goleak        = "go.uber.org/goleak"
+	independent   = "github.com/gowebpki/jcs"
+	promText      = "github.com/prometheus/common"
+	otlp          = "go.opentelemetry.io/proto/otlp"
+	protobuf      = "google.golang.org/protobuf"
+	promModel     = "github.com/prometheus/client_model"
+	sqliteImages  = "github.com/ncruces/go-sqlite3/embed"
 )
 
 // Rooms is the architecture: every package of the module, from the inside out.
@@ -75,6 +78,8 @@ var Rooms = []Room{
 	// What operators watch.
 	{Path: "internal/metrics", Ours: []string{"internal/web", "internal/metastore", "internal/dataplane", "storagedriver", "storagedriver/observe"},
 		Modules: []string{prometheus}},
+	{Path: "internal/tracing", Ours: []string{"internal/web", "internal/metastore", "registry", "storagedriver/observe"},
+		Modules: []string{openTelemetry}},
 
 	// The process.
 	{Path: "internal/config", Modules: []string{yaml}},
@@ -84,7 +89,7 @@ var Rooms = []Room{
 	// Suites that others run, and tests from outside.
 	{Path: "eventlog/logtest", Ours: []string{"eventlog", "registry/identity", "internal/canon"}},
 	{Path: "storagedriver/drivertest", Ours: []string{"storagedriver"}},
-	{Path: "conformance/harness", BlackBox: true},
+	{Path: "conformance/harness", Modules: []string{otlp, protobuf}, BlackBox: true},
 	{Path: "conformance/oci", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/clients", Ours: []string{"conformance/harness"}, Modules: []string{orasGo, ggcr}, BlackBox: true},
 	{Path: "conformance/native", Ours: []string{"conformance/harness"}, BlackBox: true},
@@ -110,7 +115,7 @@ var Forbidden = map[string]string{
 // Narrow are packages of the standard library that only some rooms may use,
 // tests apart. A room stands for everything below it.
 var Narrow = map[string][]string{
-	"net/http":     {"distribution", "internal/web", "internal/metrics", "internal/inproc", "cmd", "conformance"},
+	"net/http":     {"distribution", "internal/web", "internal/metrics", "internal/tracing", "internal/inproc", "cmd", "conformance"},
 	"database/sql": {"internal/metastore"},
 	"os/exec":      {"conformance", "scripts"},
 }
