@@ -87,7 +87,7 @@ type Usage struct {
 
 // StoreUsage says how much one store of the data plane was given to keep.
 type StoreUsage struct {
-	Store string
+	Name  string
 	Blobs int64 // byte sequences of all kinds, native forms included
 	Bytes int64
 }

@@ -81,10 +81,18 @@ func configSchemaCommand() *cobra.Command {
 
 // checkExposure refuses to open the registry to other machines by mistake.
 func checkExposure(c *config.Config) error {
-	if c.InsecureNoAuth || c.Loopback() {
+	if c.InsecureNoAuth {
 		return nil
 	}
-	return fmt.Errorf(`refusing to listen on %s: other machines could reach it, and there are no accounts:
+	if !config.Loopback(c.Listen) {
+		return fmt.Errorf(`refusing to listen on %s: other machines could reach it, and there are no accounts:
 anybody who reaches the port could pull, push and delete.
 Listen on 127.0.0.1:5000 (--listen), or pass --insecure-no-auth if something else guards the port`, c.Listen)
+	}
+	if c.Admin.Listen != config.Off && !config.Loopback(c.Admin.Listen) {
+		return fmt.Errorf(`refusing to listen on %s for operators: other machines could reach it, and there are no accounts:
+anybody who reaches the port could read what there is and who pushed it.
+Listen on 127.0.0.1:5001 (--admin-listen), or pass --insecure-no-auth if something else guards the port`, c.Admin.Listen)
+	}
+	return nil
 }

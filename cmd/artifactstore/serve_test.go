@@ -91,8 +91,8 @@ func (o *output) await(pattern string, ended <-chan struct{}) []string {
 // the end of the test it is stopped, and its log is printed if the test failed.
 func start(t *testing.T, dir string, env []string, args ...string) *server {
 	t.Helper()
-	s := launch(t, dir, append([]string{"ARTIFACTSTORE_LISTEN=127.0.0.1:0"}, env...), append([]string{"serve"}, args...)...)
-	m := s.log.await(`(?m)listens on https?://(\S+) |"msg":"serving","address":"([^"]+)"`, s.ended)
+	s := launch(t, dir, append([]string{"ARTIFACTSTORE_LISTEN=127.0.0.1:0", "ARTIFACTSTORE_ADMIN_LISTEN=127.0.0.1:0"}, env...), append([]string{"serve"}, args...)...)
+	m := s.log.await(`(?m)listens on https?://(\S+) |"msg":"serving","door":"registry","address":"([^"]+)"`, s.ended)
 	if m == nil {
 		t.Fatalf("serve did not start:\n%s", s.log)
 	}

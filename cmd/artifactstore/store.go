@@ -27,6 +27,7 @@ const storeOfFiles = "files"
 type store struct {
 	registry *registry.Registry
 	ledger   *metastore.Store
+	plane    *dataplane.Plane
 	held     *budget.Share  // memory that is held at the pace of clients
 	closers  []func() error // in the order of opening
 }
@@ -72,7 +73,7 @@ func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, lo
 	s.held = budget.NewShare(int64(c.Limits.MemoryBudget) / 4)
 	memory := budget.New(int64(c.Limits.MemoryBudget) / 4 * 3)
 	stores := map[string]storagedriver.Driver{storeOfFiles: driver}
-	plane, err := dataplane.New(stores, storeOfFiles, s.ledger, dataplane.Options{
+	s.plane, err = dataplane.New(stores, storeOfFiles, s.ledger, dataplane.Options{
 		InlineLimit: int64(c.Storage.InlineLimit),
 		Reserve:     int64(c.Storage.Reserve),
 		Budget:      memory,
@@ -81,7 +82,7 @@ func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, lo
 	if err != nil {
 		return fmt.Errorf("open the data plane: %w", err)
 	}
-	s.registry, err = registry.New(ctx, s.ledger, plane, registry.Options{
+	s.registry, err = registry.New(ctx, s.ledger, s.plane, registry.Options{
 		AllowSparse:    c.Manifests.AllowSparse,
 		DeleteDisabled: !c.Delete.Enabled,
 		UploadExpiry:   time.Duration(c.Uploads.Expire),

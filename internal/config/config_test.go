@@ -210,7 +210,7 @@ func TestLoopback(t *testing.T) {
 	}
 	for listen, want := range cases {
 		c := config.Config{Listen: listen}
-		if got := c.Loopback(); got != want {
+		if got := config.Loopback(c.Listen); got != want {
 			t.Errorf("%q: %t, want %t", listen, got, want)
 		}
 	}

@@ -33,6 +33,13 @@ var keys = []Key{
 	{"insecure_no_auth", "Allows listening beyond loopback although anybody who reaches the port can pull, push and delete.",
 		func(c *Config) any { return &c.InsecureNoAuth }},
 
+	{"admin.listen", "Address and port of the operators' API and of /metrics, or off for neither. It speaks plain HTTP. " +
+		"Beyond loopback the server starts only with insecure_no_auth.",
+		func(c *Config) any { return &c.Admin.Listen }},
+	{"admin.hosts", "Names, separated by commas, that the Host header of a request to the operators' API may have beside loopback; " +
+		"others get 403, so that no web page can reach it through a name of its own.",
+		func(c *Config) any { return &c.Admin.Hosts }},
+
 	{"tls.cert", "PEM file with the server's certificate and its intermediates. With tls.key it turns on HTTPS (TLS 1.2 or later).",
 		func(c *Config) any { return &c.TLS.Cert }},
 	{"tls.key", "PEM file with the private key of tls.cert.",

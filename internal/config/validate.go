@@ -16,7 +16,10 @@ const ParsingWeight = 10
 // naming its key; nothing else is read (a file that a key names may be missing).
 func (c *Config) Validate() Problems {
 	var v validator
-	v.listen(c.Listen)
+	v.listen("listen", c.Listen)
+	if c.Admin.Listen != Off {
+		v.listen("admin.listen", c.Admin.Listen)
+	}
 	v.check(c.Data != "", "data", "must name a folder")
 	v.check(c.TLS.Cert == "" || c.TLS.Key != "", "tls.key", "must be set, because tls.cert is")
 	v.check(c.TLS.Key == "" || c.TLS.Cert != "", "tls.cert", "must be set, because tls.key is")
@@ -42,12 +45,12 @@ func (v *validator) check(ok bool, key, text string) {
 	}
 }
 
-func (v *validator) listen(address string) {
+func (v *validator) listen(key, address string) {
 	_, port, err := net.SplitHostPort(address)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
-	v.check(err == nil, "listen",
+	v.check(err == nil, key,
 		fmt.Sprintf("%q is not an address with a port, such as 127.0.0.1:5000 or [::1]:5000", address))
 }
 

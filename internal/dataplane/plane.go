@@ -88,7 +88,7 @@ func New(stores map[string]storagedriver.Driver, writeTo string, rows Rows, o Op
 	}
 	p := &Plane{stores: maps.Clone(stores), writeTo: writeTo, rows: rows, rooms: map[string]*room{}, o: o}
 	for name, d := range p.stores {
-		p.rooms[name] = &room{driver: d, reserve: o.Reserve, now: o.Now}
+		p.rooms[name] = &room{driver: d, kept: o.kept, now: o.Now}
 	}
 	return p, nil
 }

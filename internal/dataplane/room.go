@@ -26,9 +26,9 @@ const (
 // room watches the free space of one store. Between two answers of the store
 // it counts what is written.
 type room struct {
-	driver  storagedriver.Driver
-	reserve int64
-	now     func() time.Time
+	driver storagedriver.Driver
+	kept   func(total int64) int64
+	now    func() time.Time
 
 	mu     sync.Mutex
 	asked  time.Time
@@ -83,7 +83,7 @@ func (r *room) short(n int64) error {
 		return failure("health of the store", r.err)
 	}
 	h := r.health
-	if h.Total >= 0 && h.Free-r.spent-n < r.kept() {
+	if h.Total >= 0 && h.Free-r.spent-n < r.kept(h.Total) {
 		return fmt.Errorf("%d of %d bytes are free: %w", max(0, h.Free-r.spent), h.Total, fact.ErrFull)
 	}
 	if h.TotalFiles >= 0 && h.FreeFiles < min(reserveFiles, h.TotalFiles/10) {
@@ -92,12 +92,12 @@ func (r *room) short(n int64) error {
 	return nil
 }
 
-// kept is the reserve in bytes.
-func (r *room) kept() int64 {
-	if r.reserve > 0 {
-		return r.reserve
+// kept is the reserve in bytes of a store that has total.
+func (o Options) kept(total int64) int64 {
+	if o.Reserve > 0 {
+		return o.Reserve
 	}
-	return min(defaultReserve, r.health.Total/10)
+	return min(defaultReserve, total/10)
 }
 
 // Room returns nil while pushes can be taken: else an error that wraps
@@ -114,6 +114,9 @@ func (p *Plane) Room(ctx context.Context) error {
 type Health struct {
 	Store string
 	storagedriver.Health
+	// Kept is how many bytes stay free: pushes are refused before; -1 if the
+	// store has no limit.
+	Kept int64
 	// Err says why the store does not work, if it does not.
 	Err error
 }
@@ -123,7 +126,11 @@ func (p *Plane) Health(ctx context.Context) []Health {
 	var all []Health
 	for _, name := range p.storeNames() {
 		h, err := p.stores[name].Health(ctx)
-		all = append(all, Health{Store: name, Health: h, Err: failure("health of store "+name, err)})
+		kept := int64(-1)
+		if h.Total >= 0 {
+			kept = p.o.kept(h.Total)
+		}
+		all = append(all, Health{Store: name, Health: h, Kept: kept, Err: failure("health of store "+name, err)})
 	}
 	return all
 }

@@ -250,7 +250,7 @@ func (v *view) Totals() (registry.Totals, error) {
 		}
 	}
 	stores, err := collect(v, func(r database.Rows) (registry.StoreUsage, error) {
-		return registry.StoreUsage{Store: r.Text(0), Blobs: r.Int(1), Bytes: r.Int(2)}, nil
+		return registry.StoreUsage{Name: r.Text(0), Blobs: r.Int(1), Bytes: r.Int(2)}, nil
 	}, "SELECT store, count(*), sum(size) FROM blobs GROUP BY store ORDER BY store")
 	t.Stores = stores
 	return t, err
