@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	collect "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
@@ -111,7 +110,7 @@ func readSpans(r *http.Request) ([]Span, error) {
 	if err != nil {
 		return nil, err
 	}
-	request := new(collect.ExportTraceServiceRequest)
+	request := new(trace.TracesData) // the same on the wire as the request of OTLP
 	if err := proto.Unmarshal(data, request); err != nil {
 		return nil, err
 	}

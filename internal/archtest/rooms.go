@@ -81,7 +81,7 @@ var Rooms = []Room{
 	{Path: "internal/metrics", Ours: []string{"internal/web", "internal/metastore", "internal/dataplane", "storagedriver", "storagedriver/observe"},
 		Modules: []string{prometheus}},
 	{Path: "internal/tracing", Ours: []string{"internal/web", "internal/metastore", "registry", "storagedriver/observe"},
-		Modules: []string{openTelemetry}},
+		Modules: []string{openTelemetry, otlp, protobuf}},
 
 	// The process.
 	{Path: "internal/config", Modules: []string{yaml}},
@@ -91,7 +91,7 @@ var Rooms = []Room{
 	// Suites that others run, and tests from outside.
 	{Path: "eventlog/logtest", Ours: []string{"eventlog", "registry/identity", "internal/canon"}},
 	{Path: "storagedriver/drivertest", Ours: []string{"storagedriver"}},
-	{Path: "conformance/harness", Modules: []string{otlp, protobuf}, BlackBox: true},
+	{Path: "conformance/harness", BlackBox: true},
 	{Path: "conformance/oci", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/clients", Ours: []string{"conformance/harness"}, Modules: []string{orasGo, ggcr}, BlackBox: true},
 	{Path: "conformance/native", Ours: []string{"conformance/harness"}, BlackBox: true},

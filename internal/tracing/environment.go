@@ -30,14 +30,11 @@ func wanted() (bool, error) {
 	case "otlp":
 		return true, nil
 	case "":
-		_, endpoint := endpoint()
+		_, endpoint := first("ENDPOINT")
 		return endpoint != "", nil
 	}
 	return false, wrong("OTEL_TRACES_EXPORTER", "otlp or none")
 }
-
-// endpoint returns where traces go and the variable that says so.
-func endpoint() (name, value string) { return first("ENDPOINT") }
 
 // first returns the variable of the exporter that counts for traces: the one
 // that is about traces alone, if it is set.
@@ -64,8 +61,8 @@ func wrong(name, want string) error {
 	return fmt.Errorf("environment variable %s: it can be %s, and is something else", name, want)
 }
 
-// checks hold what the library would otherwise pass over in silence, each with
-// what the variable can be.
+// checks say what variables can be, those that the library reads included: it
+// would pass over what is wrong in silence.
 var checks = []struct {
 	names []string
 	want  string
@@ -83,7 +80,7 @@ var checks = []struct {
 	{[]string{"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"}, "a number", isCount},
 }
 
-// checkVariables returns what is wrong with the variables that the library reads.
+// checkVariables returns what is wrong with the variables of checks.
 func checkVariables() error {
 	var errs []error
 	for _, c := range checks {
@@ -108,7 +105,8 @@ func isCount(v string) bool {
 
 func isPairs(v string) bool {
 	for pair := range strings.SplitSeq(v, ",") {
-		if name, _, ok := strings.Cut(pair, "="); !ok || strings.TrimSpace(name) == "" {
+		name, value, ok := strings.Cut(pair, "=")
+		if _, err := url.PathUnescape(value); !ok || err != nil || strings.TrimSpace(name) == "" {
 			return false
 		}
 	}

@@ -16,7 +16,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
@@ -61,11 +61,11 @@ func Start(ctx context.Context, version string, log *slog.Logger) (*Tracing, err
 	if err != nil {
 		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
-	var options []otlptracehttp.Option
-	if _, endpoint := endpoint(); endpoint == "" {
-		options = append(options, otlptracehttp.WithEndpointURL(defaultEndpoint))
+	to, err := newCollector()
+	if err != nil {
+		return nil, err
 	}
-	sender, err := otlptracehttp.New(ctx, options...)
+	sender, err := otlptrace.New(ctx, to)
 	if err != nil {
 		return nil, fmt.Errorf("start the exporter of traces: %w", err)
 	}
