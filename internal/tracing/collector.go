@@ -164,7 +164,8 @@ func (c *collector) encode(spans []*otlp.ResourceSpans) ([]byte, error) {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
 	_, err = w.Write(data)
-	return b.Bytes(), errors.Join(err, w.Close())
+	err = errors.Join(err, w.Close())
+	return b.Bytes(), err
 }
 
 // post sends a request. With an error it returns how long to wait at least
