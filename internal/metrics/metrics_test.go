@@ -315,3 +315,14 @@ type discard struct{ header http.Header }
 func (d discard) Header() http.Header         { return d.header }
 func (d discard) WriteHeader(int)             {}
 func (d discard) Write(p []byte) (int, error) { return io.Discard.Write(p) }
+
+func BenchmarkRequestsAtOnce(b *testing.B) {
+	m, r := newMetrics(), httptest.NewRequest("GET", "/", nil)
+	o := web.Observation{Method: "GET", Route: "blob", Status: 200, Sent: 4096, Duration: time.Millisecond}
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			_, ended := m.Request(r)
+			ended(o)
+		}
+	})
+}
