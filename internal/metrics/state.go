@@ -104,17 +104,28 @@ func (c *state) Collect(ch chan<- prometheus.Metric) {
 		answers[i] = p.start(ctx)
 	}
 	for i, p := range c.probes {
-		select {
-		case a := <-answers[i]:
-			for _, m := range a.metrics {
-				ch <- m
-			}
-			if a.err != nil {
-				c.failures.WithLabelValues(p.name).Inc()
-			}
-		case <-ctx.Done():
+		a := await(ctx, answers[i])
+		for _, m := range a.metrics {
+			ch <- m
+		}
+		if a.err != nil {
 			c.failures.WithLabelValues(p.name).Inc()
 		}
+	}
+}
+
+// await returns an answer that has come, or comes before ctx is done.
+func await(ctx context.Context, got <-chan answer) answer {
+	select {
+	case a := <-got:
+		return a
+	case <-ctx.Done():
+	}
+	select { // it may have come while another one was waited for
+	case a := <-got:
+		return a
+	default:
+		return answer{err: ctx.Err()}
 	}
 }
 
