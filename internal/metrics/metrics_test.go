@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,9 +218,10 @@ func TestWhatCannotBeAskedIsLeftOutAndCounted(t *testing.T) {
 func TestAScrapeDoesNotWaitForAStateThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, s := newMetrics(), healthy()
-		hang, asked := make(chan struct{}), 0
+		hang := make(chan struct{})
+		var asked atomic.Int32
 		s.Stores = func(context.Context) []dataplane.Health {
-			asked++
+			asked.Add(1)
 			<-hang
 			return nil
 		}
@@ -232,15 +234,15 @@ func TestAScrapeDoesNotWaitForAStateThatHangs(t *testing.T) {
 		if took := time.Since(begun); took > 3*time.Second {
 			t.Errorf("three scrapes took %v", took)
 		}
-		if asked != 1 {
-			t.Errorf("the store that hangs was asked %d times", asked)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("the store that hangs was asked %d times", n)
 		}
 		close(hang)
 		synctest.Wait()
 		scrape(t, m)
 		synctest.Wait()
-		if asked != 2 {
-			t.Errorf("after it answered the store was asked %d times in all", asked)
+		if n := asked.Load(); n != 2 {
+			t.Errorf("after it answered the store was asked %d times in all", n)
 		}
 	})
 }
