@@ -58,15 +58,35 @@ func openStore(ctx context.Context, c *config.Config, log *slog.Logger, w *watch
 		return nil, err
 	}
 	s.closers = append(s.closers, s.ledger.Close)
-	return s, s.openRegistry(ctx, c, f, log)
+	return s, s.openRegistry(ctx, c, f, filesystem.Options{}, log)
+}
+
+// openInside opens the store in the data folder to look at it, beside a server
+// or without one: nothing is changed, and nothing locked. With logOnly there is
+// nothing but the log, which needs no views.
+func openInside(ctx context.Context, c *config.Config, logOnly bool, log *slog.Logger) (_ *store, err error) {
+	s := new(store)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if s.ledger, err = openToRead(ctx, c.Data); err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, s.ledger.Close)
+	if err := s.ledger.Healthy(); logOnly && (err == nil || errors.Is(err, metastore.ErrRebuild)) {
+		return s, nil
+	}
+	return s, s.openRegistry(ctx, c, folder{c.Data}, filesystem.Options{ReadOnly: true}, log)
 }
 
 // openRegistry puts the registry on top of the ledger.
-func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, log *slog.Logger) error {
+func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, o filesystem.Options, log *slog.Logger) error {
 	if err := s.ledger.Healthy(); err != nil {
 		return fmt.Errorf("open the store in %s: %w", f.path, advise(err))
 	}
-	driver, err := filesystem.Open(f.store(), filesystem.Options{})
+	driver, err := filesystem.Open(f.store(), o)
 	if err != nil {
 		return fmt.Errorf("open the store of files: %w", err)
 	}

@@ -24,7 +24,8 @@ import (
 // Prefix begins the path of every endpoint of the API.
 const Prefix = "/admin/v1"
 
-// Options are what the door shows and its limits. Registry and Log must be set.
+// Options are what the door shows and its limits. Registry and Log must be set;
+// Log alone is enough where nothing but /events and /status is asked for.
 type Options struct {
 	Registry *registry.Registry
 	Log      eventlog.Reader

@@ -76,6 +76,7 @@ var Rooms = []Room{
 		Modules: []string{gorillaMux}},
 	{Path: "internal/admin", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
 		Modules: []string{gorillaMux}},
+	{Path: "internal/adminclient", Ours: []string{"internal/admin"}},
 
 	// What operators watch.
 	{Path: "internal/metrics", Ours: []string{"internal/web", "internal/metastore", "internal/dataplane", "storagedriver", "storagedriver/observe"},
@@ -119,7 +120,8 @@ var Forbidden = map[string]string{
 // Narrow are packages of the standard library that only some rooms may use,
 // tests apart. A room stands for everything below it.
 var Narrow = map[string][]string{
-	"net/http":     {"distribution", "internal/web", "internal/admin", "internal/metrics", "internal/tracing", "internal/inproc", "cmd", "conformance"},
+	"net/http": {"distribution", "internal/web", "internal/admin", "internal/adminclient", "internal/metrics", "internal/tracing",
+		"internal/inproc", "cmd", "conformance"},
 	"database/sql": {"internal/metastore"},
 	"os/exec":      {"conformance", "scripts"},
 }
