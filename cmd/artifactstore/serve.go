@@ -80,11 +80,17 @@ func serve(ctx context.Context, c *config.Config, w io.Writer) (err error) {
 	}
 	log := newLogger(c.Log, w)
 	limitMemory(c)
-	store, err := openStore(ctx, c, log)
+	watch, err := newWatch(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer watch.stop(ctx)
+	store, err := openStore(ctx, c, log, watch)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.close()) }()
+	watch.state(ctx, store)
 	data, err := filepath.Abs(c.Data)
 	if err != nil {
 		return fmt.Errorf("find data folder: %w", err)
@@ -125,7 +131,7 @@ type door struct {
 // openDoors opens the listeners: that of clients, then that of operators.
 func openDoors(ctx context.Context, c *config.Config, store *store, certificate *tls.Config, log *slog.Logger) ([]door, error) {
 	o := web.Options{
-		Log: log, Failure: distribution.Failure, TLS: certificate,
+		Log: log, Observe: store.watch.requests(), Failure: distribution.Failure, TLS: certificate,
 		MinRate: int64(c.Limits.BodyMinRate), HeaderTimeout: time.Duration(c.Limits.HeaderTimeout),
 		HeaderBytes: int(c.Limits.HeaderSize), DrainTimeout: time.Duration(c.Shutdown.Timeout),
 	}

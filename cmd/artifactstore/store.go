@@ -28,14 +28,15 @@ type store struct {
 	registry *registry.Registry
 	ledger   *metastore.Store
 	plane    *dataplane.Plane
+	watch    *watch         // nil if nobody does
 	held     *budget.Share  // memory that is held at the pace of clients
 	closers  []func() error // in the order of opening
 }
 
 // openStore opens the store in the data folder, makes it if it is missing, and
 // migrates it. It holds the lock of the folder until close.
-func openStore(ctx context.Context, c *config.Config, log *slog.Logger) (_ *store, err error) {
-	s := new(store)
+func openStore(ctx context.Context, c *config.Config, log *slog.Logger, w *watch) (_ *store, err error) {
+	s := &store{watch: w}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -50,7 +51,7 @@ func openStore(ctx context.Context, c *config.Config, log *slog.Logger) (_ *stor
 		return nil, err
 	}
 	s.closers = append(s.closers, unlock)
-	s.ledger, err = openLedger(ctx, f, metastore.Options{Log: log}, func(m metastore.Migration) {
+	s.ledger, err = openLedger(ctx, f, w.batches(metastore.Options{Log: log}), func(m metastore.Migration) {
 		log.Info("migrating", "version", m.Version, "migration", m.Name)
 	})
 	if err != nil {
@@ -92,7 +93,7 @@ func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, o 
 	s.closers = append(s.closers, driver.Close)
 	s.held = budget.NewShare(int64(c.Limits.MemoryBudget) / 4)
 	memory := budget.New(int64(c.Limits.MemoryBudget) / 4 * 3)
-	stores := map[string]storagedriver.Driver{storeOfFiles: driver}
+	stores := map[string]storagedriver.Driver{storeOfFiles: s.watch.driver(storeOfFiles, driver)}
 	s.plane, err = dataplane.New(stores, storeOfFiles, s.ledger, dataplane.Options{
 		InlineLimit: int64(c.Storage.InlineLimit),
 		MinFree:     int64(c.Storage.MinFree),
@@ -102,7 +103,7 @@ func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, o 
 	if err != nil {
 		return fmt.Errorf("open the data plane: %w", err)
 	}
-	s.registry, err = registry.New(ctx, s.ledger, s.plane, registry.Options{
+	s.registry, err = registry.New(ctx, s.watch.ledger(s.ledger), s.plane, registry.Options{
 		AllowSparse:    c.Manifests.AllowSparse,
 		DeleteDisabled: !c.Delete.Enabled,
 		UploadExpiry:   time.Duration(c.Uploads.Expire),

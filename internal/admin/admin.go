@@ -17,6 +17,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"artifactstore/eventlog"
+	"artifactstore/internal/web"
 	"artifactstore/registry"
 )
 
@@ -72,10 +73,10 @@ func New(o Options) http.Handler {
 	d := &door{o}
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	for _, e := range endpoints {
-		router.Path(Prefix + e.path).Handler(d.endpoint(e))
+		router.Path(Prefix + e.path).Handler(d.endpoint(Prefix+e.path, e.serve))
 	}
 	if o.Metrics != nil {
-		router.Path("/metrics").Handler(o.Metrics)
+		router.Path("/metrics").Handler(d.endpoint("/metrics", (*door).metrics))
 	}
 	router.NotFoundHandler = d.handler(func(http.ResponseWriter, *http.Request) error { return errNoEndpoint })
 	return d.guard(router)
@@ -119,15 +120,23 @@ var endpoints = []endpoint{
 	{"/uploads", (*door).uploads},
 }
 
-// endpoint returns the handler of a path.
-func (d *door) endpoint(e endpoint) http.Handler {
+// endpoint returns the handler of a path, which is its route for those who
+// observe requests.
+func (d *door) endpoint(path string, serve handle) http.Handler {
 	return d.handler(func(w http.ResponseWriter, r *http.Request) error {
+		web.SetRoute(r.Context(), path)
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			return errMethod
 		}
-		return e.serve(d, w, r)
+		return serve(d, w, r)
 	})
+}
+
+// metrics answers scrapes.
+func (d *door) metrics(w http.ResponseWriter, r *http.Request) error {
+	d.Metrics.ServeHTTP(w, r)
+	return nil
 }
 
 func (d *door) handler(serve func(http.ResponseWriter, *http.Request) error) http.Handler {
