@@ -65,6 +65,7 @@ var Rooms = []Room{
 	// The front door.
 	{Path: "internal/web"},
 	{Path: "internal/inproc"},
+	{Path: "internal/importer", Modules: []string{orasGo, goDigest, imageSpec}},
 	{Path: "distribution", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
 		Modules: []string{gorillaMux}},
 
@@ -102,7 +103,7 @@ var Forbidden = map[string]string{
 // Narrow are packages of the standard library that only some rooms may use,
 // tests apart. A room stands for everything below it.
 var Narrow = map[string][]string{
-	"net/http":     {"distribution", "internal/web", "internal/inproc", "cmd", "conformance"},
+	"net/http":     {"distribution", "internal/web", "internal/inproc", "internal/importer", "cmd", "conformance"},
 	"database/sql": {"internal/metastore"},
 	"os/exec":      {"conformance", "scripts"},
 }

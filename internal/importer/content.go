@@ -1,0 +1,57 @@
+package importer
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"sync/atomic"
+
+	"oras.land/oras-go/v2/registry/remote/errcode"
+)
+
+// content is the bytes of a blob on their way. It makes sure that they are as
+// many as they should be, and keeps the error of the source apart from those of
+// the request that they are the body of.
+type content struct {
+	io.ReadCloser
+	left  int64
+	count *atomic.Int64 // of the bytes of all
+	wrong atomic.Pointer[error]
+}
+
+// Read implements io.Reader.
+func (c *content) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.left -= int64(n)
+	c.count.Add(int64(n))
+	switch {
+	case c.left < 0, err == io.EOF && c.left > 0:
+		err = errLength
+	case err == nil || err == io.EOF:
+		return n, err
+	}
+	c.wrong.Store(&err)
+	return n, err
+}
+
+// failed returns why the source did not give the bytes, or nil.
+func (c *content) failed() error {
+	if wrong := c.wrong.Load(); wrong != nil {
+		return *wrong
+	}
+	return nil
+}
+
+// readAnswer reads an answer that is an error, in the form of the OCI
+// distribution specification if it has that.
+func readAnswer(resp *http.Response) error {
+	const limit = 64 << 10
+	answer := &errcode.ErrorResponse{Method: resp.Request.Method, URL: resp.Request.URL, StatusCode: resp.StatusCode}
+	var body struct {
+		Errors errcode.Errors `json:"errors"`
+	}
+	if json.NewDecoder(io.LimitReader(resp.Body, limit)).Decode(&body) == nil {
+		answer.Errors = body.Errors
+	}
+	return answer
+}
