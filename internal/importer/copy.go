@@ -39,7 +39,7 @@ func Run(ctx context.Context, src Source, dst *Target, o Options) (*Report, erro
 	defer cancel(nil)
 	started := time.Now()
 	m := &importing{src: src, dst: dst, o: o, stop: cancel, slots: make(chan struct{}, max(1, o.Jobs)),
-		sending: make(map[digest.Digest]chan struct{})}
+		sending: make(map[digest.Digest]chan struct{}), seen: make(map[visitKey]struct{})}
 	err := m.all(ctx)
 	r := m.report(started)
 	r.Source, r.Target, r.DryRun, r.Complete = src.String(), dst.endpoint.String(), o.DryRun, err == nil
@@ -57,6 +57,7 @@ type importing struct {
 
 	sendMu  sync.Mutex
 	sending map[digest.Digest]chan struct{} // closed when the blob is sent
+	seen    map[visitKey]struct{}           // blobs, in a dry run
 }
 
 func (m *importing) all(ctx context.Context) error {

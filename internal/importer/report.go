@@ -141,7 +141,11 @@ func (r *Report) Write(w io.Writer) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%s %s in %s.\n", size(r.Bytes), copied, time.Duration(r.Seconds*float64(time.Second)).Round(100*time.Millisecond))
+	took := ""
+	if !r.DryRun {
+		took = " in " + time.Duration(r.Seconds*float64(time.Second)).Round(100*time.Millisecond).String()
+	}
+	_, err := fmt.Fprintf(w, "\n%s %s%s.\n", size(r.Bytes), copied, took)
 	if len(r.Refused) > 0 {
 		_, err = fmt.Fprintf(w, "\nRefused:\n")
 	}

@@ -275,10 +275,11 @@ func again(err error) bool {
 	return errors.Is(err, errStalled) || broken(err)
 }
 
-// look finds out what transfer would do.
+// look finds out what transfer would do. A blob that would be sent before is
+// there the next time.
 func (w *walk) look(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
 	there, err := w.to.hasBlob(ctx, desc)
-	if err != nil || there {
+	if err != nil || there || w.looked(desc.Digest) {
 		return false, err
 	}
 	if err := w.from.HasBlob(ctx, desc); err != nil {
@@ -286,4 +287,17 @@ func (w *walk) look(ctx context.Context, desc ocispec.Descriptor) (bool, error) 
 	}
 	w.bytes.Add(desc.Size)
 	return true, nil
+}
+
+// looked tells whether look was asked for a blob before.
+func (m *importing) looked(d digest.Digest) bool {
+	key := visitKey(sha256.Sum256([]byte(d)))
+	m.sendMu.Lock()
+	defer m.sendMu.Unlock()
+	if len(m.seen) >= maxVisits {
+		clear(m.seen)
+	}
+	_, seen := m.seen[key]
+	m.seen[key] = struct{}{}
+	return seen
 }
