@@ -39,6 +39,9 @@ func ParseEndpoint(text string, plainHTTP bool) (Endpoint, error) {
 	if !found {
 		scheme, rest = "", text
 	}
+	if strings.Contains(rest, "@") {
+		return Endpoint{}, errors.New("a registry's URL has no credentials in it, which others could see: use 'docker login'")
+	}
 	host, below, _ := strings.Cut(rest, "/")
 	if below != "" {
 		return Endpoint{}, fmt.Errorf("%q is no registry's URL: name the host alone (%s); repositories are chosen with --repo", text, host)

@@ -94,6 +94,9 @@ func (m *importing) all(ctx context.Context) error {
 	return nil
 }
 
+// workersPerJob: manifests and tags are small, and mostly wait for the disk.
+const workersPerJob = 4
+
 // repository brings one repository.
 func (m *importing) repository(ctx context.Context, name string) error {
 	from, err := m.src.Repository(name)
@@ -107,7 +110,7 @@ func (m *importing) repository(ctx context.Context, name string) error {
 	w := &walk{importing: m, name: name, from: from, to: to, visits: make(map[visitKey]*visit)}
 	tasks := make(chan func())
 	var workers sync.WaitGroup
-	for range cap(m.slots) {
+	for range workersPerJob * cap(m.slots) {
 		workers.Go(func() {
 			for task := range tasks {
 				task()

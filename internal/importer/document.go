@@ -31,7 +31,7 @@ var manifestTypes = []string{
 	artifactManifest, dockerSchema1Signed, dockerSchema1,
 }
 
-var errSchema1 = errors.New("it is of Docker schema 1, which is not supported: pull it with a Docker engine older than 28, push it again and import that")
+var errSchema1 = errors.New("it is of Docker schema 1, which is not supported: pull it with an engine that still can (Docker 25), push it again and import that")
 
 // document is what an import needs to know of a manifest. It is read loosely:
 // whether the manifest is right is for the registry to say.

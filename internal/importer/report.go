@@ -129,7 +129,11 @@ func (r *Report) Write(w io.Writer) error {
 	if r.DryRun {
 		verb, copied = "Would import", "to copy"
 	}
-	fmt.Fprintf(w, "%s %d repositories from %s to %s.\n\n", verb, r.Repositories, r.Source, r.Target)
+	repositories := fmt.Sprintf("%d repositories", r.Repositories)
+	if r.Repositories == 1 {
+		repositories = "1 repository"
+	}
+	fmt.Fprintf(w, "%s %s from %s to %s.\n\n", verb, repositories, r.Source, r.Target)
 	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "\t%s\tthere already\trefused\t\n", copied)
 	for _, row := range []struct {

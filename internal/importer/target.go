@@ -141,7 +141,7 @@ func (r *targetRepository) putBlob(ctx context.Context, desc ocispec.Descriptor,
 	case body != nil && answered(err, errcode.ErrorCodeDigestInvalid):
 		return false, errors.New("the source has other bytes under this digest")
 	}
-	return body != nil, targetError(err)
+	return err == nil && body != nil, targetError(err)
 }
 
 // putManifest stores a manifest under its digest.
