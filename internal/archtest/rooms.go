@@ -80,6 +80,7 @@ var Rooms = []Room{
 	{Path: "conformance/harness", BlackBox: true},
 	{Path: "conformance/oci", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/clients", Ours: []string{"conformance/harness"}, Modules: []string{orasGo, ggcr}, BlackBox: true},
+	{Path: "conformance/importing", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/native", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/model", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/crash", Ours: []string{"conformance/harness"}, BlackBox: true},
