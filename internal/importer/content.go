@@ -16,6 +16,7 @@ type content struct {
 	io.ReadCloser
 	left  int64
 	count *atomic.Int64 // of the bytes of all
+	read  atomic.Int64  // of this one
 	wrong atomic.Pointer[error]
 }
 
@@ -24,6 +25,7 @@ func (c *content) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
 	c.left -= int64(n)
 	c.count.Add(int64(n))
+	c.read.Add(int64(n))
 	switch {
 	case c.left < 0, err == io.EOF && c.left > 0:
 		err = errLength

@@ -119,7 +119,7 @@ func (r *targetRepository) hasBlob(ctx context.Context, desc ocispec.Descriptor)
 
 // putBlob makes a blob one of the repository. It opens the bytes only if no
 // repository of the target has them; sent tells that they were sent. Bytes are
-// added to count as they go.
+// added to count as they go, and taken off if it fails.
 func (r *targetRepository) putBlob(ctx context.Context, desc ocispec.Descriptor, open func() (io.ReadCloser, error), count *atomic.Int64) (sent bool, err error) {
 	var failed error // of the source
 	var body *content
@@ -134,6 +134,9 @@ func (r *targetRepository) putBlob(ctx context.Context, desc ocispec.Descriptor,
 	})
 	if body != nil && body.failed() != nil {
 		failed = body.failed()
+	}
+	if body != nil && err != nil {
+		count.Add(-body.read.Load())
 	}
 	switch {
 	case failed != nil:
