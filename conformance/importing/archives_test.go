@@ -61,7 +61,7 @@ func TestArchivesOfSkopeo(t *testing.T) {
 	}
 	copyTo("oci-archive:"+filepath.Join(skopeo.Dir, "oci.tar")+":registry.example.com/team/oci:v1", "--preserve-digests")
 	copyTo("docker-archive:" + filepath.Join(skopeo.Dir, "docker.tar") + ":registry.example.com/team/docker:v1")
-	copyTo("oci:" + filepath.Join(skopeo.Dir, "layout")+":v2", "--preserve-digests")
+	copyTo("oci:"+filepath.Join(skopeo.Dir, "layout")+":v2", "--preserve-digests")
 	s := harness.Start(t)
 	for range 2 {
 		harness.Import(t, "--from", filepath.Join(skopeo.Dir, "oci.tar"), "--to", s.URL())
