@@ -3,7 +3,9 @@ package importer
 import (
 	"encoding/json"
 	"io"
+	"io/fs"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"oras.land/oras-go/v2/registry/remote/errcode"
@@ -11,18 +13,27 @@ import (
 
 // content is the bytes of a blob on their way. It makes sure that they are as
 // many as they should be, and keeps the error of the source apart from those of
-// the request that they are the body of.
+// the request that they are the body of. A client may close it more than once,
+// and while its transport still reads.
 type content struct {
-	io.ReadCloser
-	left  int64
 	count *atomic.Int64 // of the bytes of all
 	read  atomic.Int64  // of this one
 	wrong atomic.Pointer[error]
+
+	mu     sync.Mutex
+	body   io.ReadCloser
+	left   int64
+	closed bool
 }
 
 // Read implements io.Reader.
 func (c *content) Read(p []byte) (int, error) {
-	n, err := c.ReadCloser.Read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return 0, fs.ErrClosed
+	}
+	n, err := c.body.Read(p)
 	c.left -= int64(n)
 	c.count.Add(int64(n))
 	c.read.Add(int64(n))
@@ -34,6 +45,17 @@ func (c *content) Read(p []byte) (int, error) {
 	}
 	c.wrong.Store(&err)
 	return n, err
+}
+
+// Close implements io.Closer.
+func (c *content) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	return c.body.Close()
 }
 
 // failed returns why the source did not give the bytes, or nil.

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,8 +151,9 @@ func TestATagIsMovedOnlyWhenAsked(t *testing.T) {
 // stopping is a source that calls stop at the n-th blob.
 type stopping struct {
 	importer.Source
-	left int
+	nth  int64
 	stop func()
+	met  atomic.Int64
 }
 
 func (s *stopping) Repository(name string) (importer.Repository, error) {
@@ -165,7 +167,7 @@ type stoppingRepository struct {
 }
 
 func (r stoppingRepository) Blob(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	if r.source.left--; r.source.left == 0 {
+	if r.source.met.Add(1) == r.source.nth {
 		r.source.stop()
 	}
 	return r.Repository.Blob(ctx, desc)
@@ -186,7 +188,7 @@ func TestAnImportGoesOnWhereItWas(t *testing.T) {
 	var blobs int64
 	for complete := false; !complete; {
 		ctx, cancel := context.WithCancel(t.Context())
-		r, err := importer.Run(ctx, &stopping{open(t, dir, ""), 2, cancel}, h.target(), importer.Options{Jobs: 1})
+		r, err := importer.Run(ctx, &stopping{Source: open(t, dir, ""), nth: 2, stop: cancel}, h.target(), importer.Options{Jobs: 1})
 		cancel()
 		if complete = r.Complete; !complete && !errors.Is(err, context.Canceled) {
 			t.Fatalf("stopped with %v", err)
@@ -289,7 +291,7 @@ func TestProgressIsShown(t *testing.T) {
 func stoppingSource(t *testing.T, wait func()) importer.Source {
 	s := distributionStore{files{}}
 	s.put("app", image(1, nil), "v1")
-	return &stopping{open(t, s.folder(t), ""), 1, wait}
+	return &stopping{Source: open(t, s.folder(t), ""), nth: 1, stop: wait}
 }
 
 // waiter closes found when it is written what is wanted.

@@ -73,7 +73,7 @@ func (f folder) entries(name string, yield func(fs.DirEntry, error) bool) {
 		yield(nil, err)
 		return
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }() // it is only read
 	for {
 		list, err := dir.ReadDir(1000)
 		for _, entry := range list {

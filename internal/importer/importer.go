@@ -94,11 +94,3 @@ func checkDigest(d digest.Digest) error {
 	}
 	return nil
 }
-
-// errorList is a list that consists of one error.
-func errorList[T any](err error) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		var none T
-		yield(none, err)
-	}
-}

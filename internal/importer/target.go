@@ -129,7 +129,7 @@ func (r *targetRepository) putBlob(ctx context.Context, desc ocispec.Descriptor,
 			failed = err
 			return nil, err
 		}
-		body = &content{ReadCloser: file, left: desc.Size, count: count}
+		body = &content{body: file, left: desc.Size, count: count}
 		return body, nil
 	})
 	if body != nil && body.failed() != nil {

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -288,12 +287,3 @@ const (
 	refName        = ocispec.AnnotationRefName
 	containerdName = "io.containerd.image.name"
 )
-
-// read reads a response to its end.
-func read(t *testing.T, body io.ReadCloser) string {
-	t.Helper()
-	data, err := io.ReadAll(body)
-	must(t, err)
-	must(t, body.Close())
-	return string(data)
-}
