@@ -195,6 +195,10 @@ func sourceError(err error) error {
 	case unreachable(err):
 		return fmt.Errorf("%w: %w", errGone, err)
 	}
+	var answer *errcode.ErrorResponse
+	if errors.As(err, &answer) && answer.StatusCode == http.StatusTooManyRequests {
+		return fmt.Errorf("%w any more for now: %w", errGone, plainly(err))
+	}
 	return plainly(err)
 }
 

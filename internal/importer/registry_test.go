@@ -11,11 +11,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"artifactstore/internal/importer"
+	"artifactstore/internal/inproc"
 	"artifactstore/registry"
 )
 
@@ -283,4 +286,30 @@ func TestASourceThatIsGoneEndsTheImport(t *testing.T) {
 	if err == nil || r.Complete {
 		t.Errorf("complete %v, error %v, refused %+v", r.Complete, err, r.Refused)
 	}
+}
+
+// TestARegistryThatHasHadEnoughEndsTheImport, after it was asked some times with
+// growing pauses: who counts pulls would count all that follow.
+func TestARegistryThatHasHadEnoughEndsTheImport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var requests atomic.Int64
+		enough := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			requests.Add(1)
+			w.WriteHeader(http.StatusTooManyRequests)
+		})
+		p, err := importer.ParsePatterns([]string{"a", "b", "c"})
+		must(t, err)
+		src, err := importer.OpenRegistry(importer.Endpoint{Host: "old", PlainHTTP: true, Transport: inproc.Transport(enough)}, p)
+		must(t, err)
+		target, err := importer.NewTarget(importer.Endpoint{Host: "home", PlainHTTP: true, Transport: inproc.Transport(http.NotFoundHandler())})
+		must(t, err)
+		started := time.Now()
+		r, err := importer.Run(t.Context(), src, target, importer.Options{Patterns: p, Jobs: 1})
+		if err == nil || !strings.Contains(err.Error(), "429") || r.Complete {
+			t.Errorf("complete %v, error %v", r.Complete, err)
+		}
+		if waited := time.Since(started); waited < 10*time.Second || waited > time.Minute || requests.Load() > 10 {
+			t.Errorf("%d requests in %v", requests.Load(), waited)
+		}
+	})
 }
