@@ -171,18 +171,37 @@ func (r *registryRepository) HasBlob(ctx context.Context, desc ocispec.Descripto
 // none, by the tag that stands for it.
 func (r *registryRepository) Referrers(ctx context.Context, d digest.Digest) iter.Seq2[digest.Digest, error] {
 	return func(yield func(digest.Digest, error) bool) {
-		err := r.client.Referrers(ctx, ocispec.Descriptor{Digest: d}, "", func(page []ocispec.Descriptor) error {
+		page := func(page []ocispec.Descriptor) error {
 			for _, desc := range page {
 				if !yield(desc.Digest, checkDigest(desc.Digest)) {
 					return errStop
 				}
 			}
 			return nil
-		})
+		}
+		subject := ocispec.Descriptor{Digest: d}
+		err := r.client.Referrers(ctx, subject, "", page)
+		if unknown(err) && r.client.SetReferrersCapability(false) == nil {
+			err = r.client.Referrers(ctx, subject, "", page)
+		}
 		if err != nil && err != errStop && !errors.Is(err, errdef.ErrNotFound) {
 			yield("", fmt.Errorf("list referrers: %w", sourceError(err)))
 		}
 	}
+}
+
+// unknown tells whether a registry answered as one does that does not know the
+// request. To a path that is none of theirs they have more answers than 404.
+func unknown(err error) bool {
+	var answer *errcode.ErrorResponse
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch answer.StatusCode {
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusGone, http.StatusNotImplemented:
+		return true
+	}
+	return false
 }
 
 // sourceError says in few words what a registry answered.

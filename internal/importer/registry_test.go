@@ -69,14 +69,16 @@ func TestAllOfARegistryComes(t *testing.T) {
 	s.put("team/app", both, "v1")
 	s.put("team/app", pointing, "pointing")
 	s.put("other", a, "v1")
-	withoutAPI := func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if strings.Contains(r.URL.Path, "/referrers/") {
-				http.NotFound(w, r)
-				return
-			}
-			next.ServeHTTP(w, r)
-		})
+	withoutAPI := func(status int) func(next http.Handler) http.Handler {
+		return func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if strings.Contains(r.URL.Path, "/referrers/") {
+					w.WriteHeader(status)
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		}
 	}
 	check := func(t *testing.T, h *home) {
 		h.has("team/app", "v1", both.Digest)
@@ -101,9 +103,11 @@ func TestAllOfARegistryComes(t *testing.T) {
 		}
 		tagged(a, signed)
 		tagged(signed, again)
-		h := newHome(t, registry.Options{})
-		allCame(t, bring(t, fromRegistry(t, running(t, s, withoutAPI).URL), h))
-		check(t, h)
+		for _, status := range []int{http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed} {
+			h := newHome(t, registry.Options{})
+			allCame(t, bring(t, fromRegistry(t, running(t, s, withoutAPI(status)).URL), h))
+			check(t, h)
+		}
 	})
 	t.Run("only what is chosen", func(t *testing.T) {
 		h := newHome(t, registry.Options{})

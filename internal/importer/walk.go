@@ -34,9 +34,17 @@ type visit struct {
 
 // errBelow: a manifest that this one needs was refused, which is reported for
 // itself.
-type errBelow struct{ child digest.Digest }
+type errBelow struct {
+	child digest.Digest
+	cause error
+}
 
-func (e errBelow) Error() string { return fmt.Sprintf("its manifest %s is refused", e.child) }
+func (e errBelow) Error() string {
+	if errors.Is(e.cause, errMissing) {
+		return fmt.Sprintf("it lists %s, which is not in the source; a registry with manifests.allow_sparse takes it nevertheless", e.child)
+	}
+	return fmt.Sprintf("it lists %s, which is refused", e.child)
+}
 
 // bring brings a manifest and all below it, once, and reports it if that fails.
 // What refers to it, or what it refers to, comes after it and does not matter to
@@ -173,7 +181,7 @@ func (w *walk) manifest(ctx context.Context, d digest.Digest, exists bool) (Mani
 func (w *walk) children(ctx context.Context, manifests []ocispec.Descriptor, depth int) (missing error) {
 	for _, child := range manifests {
 		if err := w.bring(ctx, child.Digest, child.MediaType, depth+1); err != nil {
-			missing = errBelow{child.Digest}
+			missing = errBelow{child.Digest, err}
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

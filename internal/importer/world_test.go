@@ -207,7 +207,7 @@ func index(children ...ocispec.Descriptor) artifact {
 // files are files to be put into a folder or an archive, by their names.
 type files map[string][]byte
 
-func (f files) folder(t *testing.T) string {
+func (f files) folder(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, data := range f {
@@ -218,7 +218,7 @@ func (f files) folder(t *testing.T) string {
 	return dir
 }
 
-func (f files) archive(t *testing.T, links ...tar.Header) string {
+func (f files) archive(t testing.TB, links ...tar.Header) string {
 	t.Helper()
 	file, err := os.Create(filepath.Join(t.TempDir(), "archive.tar"))
 	must(t, err)
