@@ -84,6 +84,7 @@ type View interface {
 	TagView
 	ReferrerView
 	UploadView
+	InspectView
 }
 
 // RepositoryView reads repositories.
@@ -105,6 +106,7 @@ type Blob struct {
 	// Content is the sequence whose content row holds the bytes, if
 	// Receipt.Store is fact.Content.
 	Content eventlog.Sequence
+	Stored  time.Time
 }
 
 // BlobView reads byte sequences and which repositories hold them.
@@ -133,6 +135,10 @@ type Manifest struct {
 	MediaType    string
 	ArtifactType string
 	Subject      identity.Digest // as written, or zero
+	Pushed       time.Time
+	// Class is the retention class, Expires its end; zero means never.
+	Class   string
+	Expires time.Time
 }
 
 // ManifestView reads manifests.

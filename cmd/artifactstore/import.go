@@ -163,7 +163,7 @@ func (f *importFlags) target(ctx context.Context, stopped *config.Config, messag
 	}
 	log := newLogger(quiet, messages)
 	limitMemory(stopped)
-	store, err := openStore(ctx, stopped, log)
+	store, err := openStore(ctx, stopped, log, nil)
 	if err != nil {
 		return endpoint, nil, err
 	}

@@ -67,7 +67,7 @@ func TestImportIntoAStoppedStore(t *testing.T) {
 	}
 	run(t, dir, nil, "import", "--from", "layout", "--data", "d").expect(t, 0,
 		"importing from an OCI layout (layout)", "Imported 1 repository from an OCI layout (layout) to the store in d.")
-	run(t, dir, nil, "log", "--data", "d", "--kind", "v1.tag.moved").expect(t, 0, "team/app")
+	run(t, dir, nil, "events", "--data", "d", "--kind", "v1.tag.moved").expect(t, 0, "team/app")
 	again := run(t, dir, nil, "import", "--from", "layout", "--data", "d", "--json")
 	again.expect(t, 0)
 	var report struct {

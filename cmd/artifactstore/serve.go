@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"artifactstore/distribution"
+	"artifactstore/internal/admin"
 	"artifactstore/internal/config"
 	"artifactstore/internal/web"
 	"artifactstore/internal/worker"
@@ -33,13 +34,28 @@ func serveCommand() *cobra.Command {
 		Long: `Serve runs the registry until SIGTERM or SIGINT. Then it takes no more
 requests, finishes those in flight and exits; a second signal ends it at once.
 
-With no arguments it listens on 127.0.0.1:5000 and keeps its data in ./data:
+With no arguments it listens on 127.0.0.1:5000 and keeps its data in ./data.
 
-  artifactstore serve
-  oras push --plain-http localhost:5000/demo:v1 file.txt
+There are no accounts yet: whoever reaches the port can pull, push and delete. Beyond this
+machine it serves only with --insecure-no-auth, for when something else guards the port, such
+as nginx with a password (configs/compose).
 
-Every other setting is a key of a configuration file (--config) or an environment
-variable: see 'artifactstore config show'.`,
+Every setting is a key of a YAML file (--config) or an environment variable, such as
+ARTIFACTSTORE_TLS_CERT for tls.cert. Those that are wanted first:
+
+  tls.cert, tls.key     serve HTTPS with this certificate
+  storage.min_free      refuse pushes when less of the disk is free
+  delete.enabled        whether clients may delete
+  log.level             debug, info, warn or error
+
+'artifactstore config show' prints all of them. More is in docs/quickstart.md, and about
+running it for long in docs/operations.md.`,
+		Example: `  artifactstore serve                                        start
+  oras push --plain-http localhost:5000/demo:v1 file.txt     push
+  oras pull --plain-http localhost:5000/demo:v1              pull
+  docker push localhost:5000/team/image:1.0                  push an image
+  artifactstore tag history demo:v1                          see who moved a tag, and when
+  artifactstore healthcheck                                  see whether it takes pushes`,
 		Args: noArguments,
 	}
 	s := addSettings(cmd, serveKeys...)
@@ -64,26 +80,30 @@ func serve(ctx context.Context, c *config.Config, w io.Writer) (err error) {
 	}
 	log := newLogger(c.Log, w)
 	limitMemory(c)
-	store, err := openStore(ctx, c, log)
+	watch, err := newWatch(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer watch.stop(ctx)
+	store, err := openStore(ctx, c, log, watch)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.close()) }()
-	listener, err := listen(c)
+	watch.state(ctx, store)
+	data, err := filepath.Abs(c.Data)
+	if err != nil {
+		return fmt.Errorf("find data folder: %w", err)
+	}
+	doors, err := openDoors(ctx, c, store, certificate, log)
 	if err != nil {
 		return err
 	}
-	data, err := filepath.Abs(c.Data)
-	if err != nil {
-		return errors.Join(fmt.Errorf("find data folder: %w", err), listener.Close())
+	greet(c, doors, data, w)
+	for _, d := range doors {
+		log.Info("serving", "door", d.name, "address", d.Addr().String(), "data", data, "tls", d.options.TLS != nil)
 	}
-	greet(c, listener.Addr(), data, w)
-	log.Info("serving", "address", listener.Addr().String(), "data", data, "tls", certificate != nil)
-	err = run(ctx, store, listener, web.Options{
-		Log: log, Failure: distribution.Failure, TLS: certificate,
-		MinRate: int64(c.Limits.BodyMinRate), HeaderTimeout: time.Duration(c.Limits.HeaderTimeout),
-		HeaderBytes: int(c.Limits.HeaderSize), DrainTimeout: time.Duration(c.Shutdown.Timeout),
-	})
+	err = run(ctx, store, doors, log)
 	log.Info("stopped")
 	return err
 }
@@ -100,20 +120,57 @@ func limitMemory(c *config.Config) {
 	}
 }
 
-// run serves the store and does its background work until ctx is done, and
-// returns when both have ended.
-func run(ctx context.Context, store *store, listener net.Listener, o web.Options) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var background sync.WaitGroup
-	defer background.Wait()
-	defer cancel()
-	background.Go(func() {
-		worker.Every(ctx, purgeInterval, func(ctx context.Context) { purgeUploads(ctx, store, o.Log) })
-	})
-	return web.Serve(ctx, listener, routes(store), o)
+// door is a listener and what it serves.
+type door struct {
+	net.Listener
+	name    string
+	handler http.Handler
+	options web.Options
 }
 
-// routes is all that the listener serves. It is no http.ServeMux because that
+// openDoors opens the listeners: that of clients, then that of operators.
+func openDoors(ctx context.Context, c *config.Config, store *store, certificate *tls.Config, log *slog.Logger) ([]door, error) {
+	o := web.Options{
+		Log: log, Observe: store.watch.requests(), Failure: distribution.Failure, TLS: certificate,
+		MinRate: int64(c.Limits.BodyMinRate), HeaderTimeout: time.Duration(c.Limits.HeaderTimeout),
+		HeaderBytes: int(c.Limits.HeaderSize), DrainTimeout: time.Duration(c.Shutdown.Timeout),
+	}
+	listener, err := listen(c, c.Listen, "--listen")
+	if err != nil {
+		return nil, err
+	}
+	doors := []door{{listener, "registry", routes(store), o}}
+	if c.Admin.Listen == config.Off {
+		return doors, nil
+	}
+	if listener, err = listen(c, c.Admin.Listen, "--admin-listen"); err != nil {
+		return nil, errors.Join(err, doors[0].Close())
+	}
+	o.Failure, o.TLS = admin.Failure, nil
+	return append(doors, door{listener, "admin", adminDoor(c, store, ctx.Done(), store.ready, log), o}), nil
+}
+
+// run serves the store and does its background work until ctx is done or a
+// door fails, and returns when all of it has ended.
+func run(ctx context.Context, store *store, doors []door, log *slog.Logger) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var background sync.WaitGroup
+	background.Go(func() {
+		worker.Every(ctx, purgeInterval, func(ctx context.Context) { purgeUploads(ctx, store, log) })
+	})
+	failed := make([]error, len(doors))
+	for i, d := range doors {
+		background.Go(func() {
+			defer cancel() // one door alone is no server
+			failed[i] = web.Serve(ctx, d.Listener, d.handler, d.options)
+		})
+	}
+	background.Wait()
+	return errors.Join(failed...)
+}
+
+// routes is all that clients reach. It is no http.ServeMux because that
 // answers paths which are not clean by a redirect, before the API can refuse
 // them in its own form.
 func routes(store *store) http.Handler {
@@ -147,14 +204,14 @@ func purgeUploads(ctx context.Context, store *store, log *slog.Logger) {
 
 // listen opens the address, and makes sure that a name did not lead beyond
 // loopback.
-func listen(c *config.Config) (net.Listener, error) {
-	listener, err := net.Listen("tcp", c.Listen)
+func listen(c *config.Config, address, flag string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("%w; choose another address with --listen", err)
+		return nil, fmt.Errorf("%w; choose another address with %s", err, flag)
 	}
 	addr, ok := listener.Addr().(*net.TCPAddr)
 	if !c.InsecureNoAuth && (!ok || !addr.IP.IsLoopback()) {
-		return nil, errors.Join(fmt.Errorf("refusing to listen: %s is %s, which other machines can reach", c.Listen, listener.Addr()), listener.Close())
+		return nil, errors.Join(fmt.Errorf("refusing to listen: %s is %s, which other machines can reach", address, listener.Addr()), listener.Close())
 	}
 	return listener, nil
 }
@@ -180,18 +237,30 @@ func newLogger(c config.Log, w io.Writer) *slog.Logger {
 
 // greet tells a person where everything is. Logs in JSON are for programs,
 // which would stumble over it.
-func greet(c *config.Config, address net.Addr, data string, w io.Writer) {
+func greet(c *config.Config, doors []door, data string, w io.Writer) {
 	if c.Log.Format == config.JSON {
 		return
 	}
+	address := doors[0].Addr()
 	scheme, insecure := "https", ""
 	if c.TLS.Cert == "" {
 		scheme, insecure = "http", "--plain-http "
 	}
-	host := address.String()
-	if tcp, ok := address.(*net.TCPAddr); ok && (tcp.IP.IsLoopback() || tcp.IP.IsUnspecified()) {
-		host = fmt.Sprintf("localhost:%d", tcp.Port)
-	}
 	fmt.Fprintf(w, "artifactstore listens on %s://%s and keeps its data in %s\n", scheme, address, data)
-	fmt.Fprintf(w, "Push to it:  oras push %s%s/demo:v1 FILE    Stop it:  Ctrl-C\n", insecure, host)
+	fmt.Fprintf(w, "Push to it:  oras push %s%s/demo:v1 FILE    Stop it:  Ctrl-C\n", insecure, near(address))
+	if len(doors) > 1 {
+		host, flag := near(doors[1].Addr()), ""
+		if "http://"+doors[1].Addr().String() != defaultServer {
+			flag = " --server " + host
+		}
+		fmt.Fprintf(w, "Look inside:  artifactstore status%s, or http://%s%s/status\n", flag, host, admin.Prefix)
+	}
+}
+
+// near is an address as it is reached from this machine.
+func near(address net.Addr) string {
+	if tcp, ok := address.(*net.TCPAddr); ok && (tcp.IP.IsLoopback() || tcp.IP.IsUnspecified()) {
+		return fmt.Sprintf("localhost:%d", tcp.Port)
+	}
+	return address.String()
 }

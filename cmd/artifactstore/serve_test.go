@@ -31,6 +31,7 @@ type server struct {
 	cmd     *exec.Cmd
 	dir     string // its working directory
 	address string // where it listens
+	admin   string // and for operators
 	log     *output
 	ended   chan struct{} // closed after the process has gone
 }
@@ -91,12 +92,17 @@ func (o *output) await(pattern string, ended <-chan struct{}) []string {
 // the end of the test it is stopped, and its log is printed if the test failed.
 func start(t *testing.T, dir string, env []string, args ...string) *server {
 	t.Helper()
-	s := launch(t, dir, append([]string{"ARTIFACTSTORE_LISTEN=127.0.0.1:0"}, env...), append([]string{"serve"}, args...)...)
-	m := s.log.await(`(?m)listens on https?://(\S+) |"msg":"serving","address":"([^"]+)"`, s.ended)
+	s := launch(t, dir, append([]string{"ARTIFACTSTORE_LISTEN=127.0.0.1:0", "ARTIFACTSTORE_ADMIN_LISTEN=127.0.0.1:0"}, env...), append([]string{"serve"}, args...)...)
+	m := s.log.await(`(?m)listens on https?://(\S+) |"msg":"serving","door":"registry","address":"([^"]+)"`, s.ended)
 	if m == nil {
 		t.Fatalf("serve did not start:\n%s", s.log)
 	}
 	s.address = m[1] + m[2]
+	m = s.log.await(`Look inside: .* --server (\S+),|"msg":"serving","door":"admin","address":"([^"]+)"`, s.ended)
+	if m == nil {
+		t.Fatalf("serve has no door for operators:\n%s", s.log)
+	}
+	s.admin = strings.Replace(m[1]+m[2], "localhost", "127.0.0.1", 1)
 	return s
 }
 
@@ -269,7 +275,7 @@ func TestHealthEndpoints(t *testing.T) {
 
 func TestReadyzSaysWhenPushesAreRefused(t *testing.T) {
 	// No disk has this much room.
-	s := start(t, t.TempDir(), []string{"ARTIFACTSTORE_STORAGE_RESERVE=1000000TiB"})
+	s := start(t, t.TempDir(), []string{"ARTIFACTSTORE_STORAGE_MIN_FREE=1000000TiB"})
 	status, body := s.do("GET", "/readyz", nil)
 	if status != http.StatusServiceUnavailable || strings.Contains(string(body), s.dir) {
 		t.Errorf("/readyz: %d %s, want 503 without a path", status, body)
@@ -345,8 +351,8 @@ func TestFilesAreClosedToOthers(t *testing.T) {
 		}
 	}
 	modes("while serving")
-	run(t, dir, nil, "log").expect(t, 0)
-	modes("after log")
+	run(t, dir, nil, "usage", "--data", "data").expect(t, 0)
+	modes("after a look")
 	for _, name := range []string{"artifactstore.db", "artifactstore.db-wal", "artifactstore.db-shm", "lock", "store"} {
 		if !seen[name] {
 			t.Errorf("no file %s in the data folder: %v", name, seen)

@@ -14,11 +14,12 @@ var settingFlags = map[string]struct{ name, usage string }{
 	"listen":           {"listen", "`ADDRESS` and port to listen on"},
 	"data":             {"data", "`FOLDER` that holds everything the server keeps"},
 	"insecure_no_auth": {"insecure-no-auth", "allow listening beyond loopback although anybody who reaches the port can pull, push and delete"},
+	"admin.listen":     {"admin-listen", "`ADDRESS` and port of the operators' API, or off"},
 	"log.format":       {"log-format", "`FORMAT` of the log lines on standard error: text or json"},
 }
 
 // serveKeys are the keys that have a flag of serve.
-var serveKeys = []string{"listen", "data", "insecure_no_auth", "log.format"}
+var serveKeys = []string{"listen", "data", "insecure_no_auth", "admin.listen", "log.format"}
 
 // settings gives a command its configuration: the flags --config and those of
 // some keys, beside the file and the environment.

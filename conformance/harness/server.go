@@ -39,6 +39,7 @@ type Config struct {
 type Server struct {
 	config Config
 	port   int
+	admin  int // port of the operators' API
 	output buffer
 
 	process *exec.Cmd
@@ -51,7 +52,7 @@ func Open(config Config) (*Server, error) {
 	const ports = 5 // a port may be taken between the choice and the start
 	var failures error
 	for range ports {
-		s := &Server{config: config, port: choosePort()}
+		s := &Server{config: config, port: choosePort(), admin: choosePort()}
 		err := s.Start()
 		if err == nil {
 			return s, nil
@@ -86,6 +87,11 @@ func (s *Server) Host() string { return net.JoinHostPort("127.0.0.1", strconv.It
 // URL is the server's address, as "http://127.0.0.1:port".
 func (s *Server) URL() string { return "http://" + s.Host() }
 
+// AdminURL is the address of the operators' API, as "http://127.0.0.1:port".
+func (s *Server) AdminURL() string {
+	return "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(s.admin))
+}
+
 // Data is the server's data folder.
 func (s *Server) Data() string { return s.config.Data }
 
@@ -110,7 +116,7 @@ func (s *Server) Start() error {
 	if err != nil {
 		return err
 	}
-	args := []string{"serve", "--listen", s.Host(), "--data", s.config.Data}
+	args := []string{"serve", "--listen", s.Host(), "--admin-listen", strings.TrimPrefix(s.AdminURL(), "http://"), "--data", s.config.Data}
 	if s.config.File != "" {
 		args = append(args, "--config", s.config.File)
 	}

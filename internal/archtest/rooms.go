@@ -17,22 +17,28 @@ type Room struct {
 
 // The third-party modules of the application. Each has one room.
 const (
-	blake3       = "lukechampine.com/blake3"
-	cbor         = "github.com/fxamacker/cbor/v2"
-	cobra        = "github.com/spf13/cobra"
-	goDigest     = "github.com/opencontainers/go-digest"
-	gorillaMux   = "github.com/gorilla/mux"
-	imageSpec    = "github.com/opencontainers/image-spec"
-	jsonV2       = "github.com/go-json-experiment/json"
-	sqlite       = "github.com/ncruces/go-sqlite3"
-	xsync        = "golang.org/x/sync"
-	yaml         = "go.yaml.in/yaml/v3"
-	orasGo       = "oras.land/oras-go/v2"
-	ggcr         = "github.com/google/go-containerregistry"
-	rapid        = "pgregory.net/rapid"
-	goleak       = "go.uber.org/goleak"
-	independent  = "github.com/gowebpki/jcs"
-	sqliteImages = "github.com/ncruces/go-sqlite3/embed"
+	blake3        = "lukechampine.com/blake3"
+	cbor          = "github.com/fxamacker/cbor/v2"
+	cobra         = "github.com/spf13/cobra"
+	goDigest      = "github.com/opencontainers/go-digest"
+	gorillaMux    = "github.com/gorilla/mux"
+	imageSpec     = "github.com/opencontainers/image-spec"
+	jsonV2        = "github.com/go-json-experiment/json"
+	sqlite        = "github.com/ncruces/go-sqlite3"
+	xsync         = "golang.org/x/sync"
+	yaml          = "go.yaml.in/yaml/v3"
+	openTelemetry = "go.opentelemetry.io/otel"
+	prometheus    = "github.com/prometheus/client_golang"
+	orasGo        = "oras.land/oras-go/v2"
+	ggcr          = "github.com/google/go-containerregistry"
+	rapid         = "pgregory.net/rapid"
+	goleak        = "go.uber.org/goleak"
+	independent   = "github.com/gowebpki/jcs"
+	promText      = "github.com/prometheus/common"
+	otlp          = "go.opentelemetry.io/proto/otlp"
+	protobuf      = "google.golang.org/protobuf"
+	promModel     = "github.com/prometheus/client_model"
+	sqliteImages  = "github.com/ncruces/go-sqlite3/embed"
 )
 
 // Rooms is the architecture: every package of the module, from the inside out.
@@ -54,6 +60,7 @@ var Rooms = []Room{
 	{Path: "storagedriver/filesystem", Ours: []string{"storagedriver", "internal/durable"}},
 	{Path: "storagedriver/memory", Ours: []string{"storagedriver"}},
 	{Path: "storagedriver/fault", Ours: []string{"storagedriver"}},
+	{Path: "storagedriver/observe", Ours: []string{"storagedriver"}},
 	{Path: "internal/dataplane", Ours: []string{"storagedriver", "registry/identity", "registry/fact", "eventlog", "internal/budget"}},
 
 	// Facts and views on SQL.
@@ -68,6 +75,15 @@ var Rooms = []Room{
 	{Path: "internal/importer", Modules: []string{orasGo, goDigest, imageSpec}},
 	{Path: "distribution", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
 		Modules: []string{gorillaMux}},
+	{Path: "internal/admin", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
+		Modules: []string{gorillaMux}},
+	{Path: "internal/adminclient", Ours: []string{"internal/admin"}},
+
+	// What operators watch.
+	{Path: "internal/metrics", Ours: []string{"internal/web", "internal/metastore", "internal/dataplane", "storagedriver", "storagedriver/observe"},
+		Modules: []string{prometheus}},
+	{Path: "internal/tracing", Ours: []string{"internal/web", "internal/metastore", "registry", "storagedriver/observe"},
+		Modules: []string{openTelemetry, otlp, protobuf}},
 
 	// The process.
 	{Path: "internal/config", Modules: []string{yaml}},
@@ -80,10 +96,12 @@ var Rooms = []Room{
 	{Path: "conformance/harness", BlackBox: true},
 	{Path: "conformance/oci", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/clients", Ours: []string{"conformance/harness"}, Modules: []string{orasGo, ggcr}, BlackBox: true},
+	{Path: "conformance/deploy", Ours: []string{"conformance/harness"}, Modules: []string{yaml}, BlackBox: true},
 	{Path: "conformance/importing", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/native", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/model", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/crash", Ours: []string{"conformance/harness"}, BlackBox: true},
+	{Path: "conformance/watch", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/bench", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "internal/archtest"},
 	{Path: "scripts/check"},
@@ -91,7 +109,7 @@ var Rooms = []Room{
 
 // TestModules may be imported by every test, beside the modules of all rooms:
 // a test may ask a second opinion of any library.
-var TestModules = []string{rapid, goleak, independent}
+var TestModules = []string{rapid, goleak, independent, promText, promModel}
 
 // Forbidden are packages that no file imports, with the reason.
 var Forbidden = map[string]string{
@@ -104,7 +122,8 @@ var Forbidden = map[string]string{
 // Narrow are packages of the standard library that only some rooms may use,
 // tests apart. A room stands for everything below it.
 var Narrow = map[string][]string{
-	"net/http":     {"distribution", "internal/web", "internal/inproc", "internal/importer", "cmd", "conformance"},
+	"net/http": {"distribution", "internal/web", "internal/admin", "internal/adminclient", "internal/metrics", "internal/tracing",
+		"internal/inproc", "internal/importer", "cmd", "conformance"},
 	"database/sql": {"internal/metastore"},
 	"os/exec":      {"conformance", "scripts"},
 }

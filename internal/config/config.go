@@ -11,6 +11,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -20,6 +21,7 @@ type Config struct {
 	Listen         string
 	Data           string
 	InsecureNoAuth bool
+	Admin          Admin
 	TLS            TLS
 	Log            Log
 	Delete         Delete
@@ -28,6 +30,20 @@ type Config struct {
 	Storage        Storage
 	Limits         Limits
 	Shutdown       Shutdown
+}
+
+// Off is the address of a listener that is not wanted.
+const Off = "off"
+
+// Admin governs the operators' API.
+type Admin struct {
+	Listen string // or Off
+	Hosts  string // names, separated by commas
+}
+
+// HostNames are the names that a Host header may have beside loopback.
+func (a Admin) HostNames() []string {
+	return strings.FieldsFunc(a.Hosts, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // TLS names the server's certificate. Both are empty for plain HTTP.
@@ -61,7 +77,7 @@ type Uploads struct {
 // Storage governs where bytes are kept.
 type Storage struct {
 	InlineLimit Size
-	Reserve     Size
+	MinFree     Size // 0 leaves it to the size of the disk
 }
 
 // Limits bounds what clients can make the server spend.
@@ -82,6 +98,7 @@ func Default() Config {
 	return Config{
 		Listen:    "127.0.0.1:5000",
 		Data:      "./data",
+		Admin:     Admin{Listen: "127.0.0.1:5001"},
 		Log:       Log{Format: Text, Level: Info},
 		Delete:    Delete{Enabled: true},
 		Manifests: Manifests{MaxSize: 4 * MiB},
@@ -97,10 +114,10 @@ func Default() Config {
 	}
 }
 
-// Loopback tells whether the server listens only to its own machine. Of host
-// names only "localhost" counts: what others resolve to can change.
-func (c *Config) Loopback() bool {
-	host, _, err := net.SplitHostPort(c.Listen)
+// Loopback tells whether an address is reached only from its own machine. Of
+// host names only "localhost" counts: what others resolve to can change.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return false
 	}

@@ -33,6 +33,13 @@ var keys = []Key{
 	{"insecure_no_auth", "Allows listening beyond loopback although anybody who reaches the port can pull, push and delete.",
 		func(c *Config) any { return &c.InsecureNoAuth }},
 
+	{"admin.listen", "Address and port of the operators' API and of /metrics, or off for neither. It speaks plain HTTP. " +
+		"Beyond loopback the server starts only with insecure_no_auth.",
+		func(c *Config) any { return &c.Admin.Listen }},
+	{"admin.hosts", "Names, separated by commas, that the Host header of a request to the operators' API may have beside loopback; " +
+		"others get 403, so that no web page can reach it through a name of its own.",
+		func(c *Config) any { return &c.Admin.Hosts }},
+
 	{"tls.cert", "PEM file with the server's certificate and its intermediates. With tls.key it turns on HTTPS (TLS 1.2 or later).",
 		func(c *Config) any { return &c.TLS.Cert }},
 	{"tls.key", "PEM file with the private key of tls.cert.",
@@ -56,9 +63,9 @@ var keys = []Key{
 
 	{"storage.inline_limit", "Blobs and manifests up to this size are kept in the database, larger ones as files. 0 keeps all bytes in files.",
 		func(c *Config) any { return &c.Storage.InlineLimit }},
-	{"storage.reserve", "Free space of the disk below which pushes get 507, so that deleting still works. " +
-		"0 means 64 MiB or a tenth of the disk, whichever is smaller.",
-		func(c *Config) any { return &c.Storage.Reserve }},
+	{"storage.min_free", "Free space of the disk below which pushes get 507, so that reading and deleting go on. At least 8MiB. " +
+		"0 means 1 GiB or 5 % of the disk, whichever is smaller, but not less than 8 MiB or, on a very small disk, a quarter of it.",
+		func(c *Config) any { return &c.Storage.MinFree }},
 
 	{"limits.header_size", "Largest request header that is accepted; a larger one gets 431.",
 		func(c *Config) any { return &c.Limits.HeaderSize }},

@@ -12,10 +12,15 @@ import (
 )
 
 const (
-	defaultReserve = 64 << 20
-	// reserveFiles is how many names a store keeps free, never more than a
+	// maxMinFree bounds the twentieth of a store that it keeps free by default.
+	maxMinFree = 1 << 30
+	// databaseRoom is what the ledger, on the same disk, may need to go on: its
+	// write-ahead log of 4 MiB, and as much to move that into the database.
+	// Where a quarter of the disk is less than that it has to do.
+	databaseRoom = 8 << 20
+	// minFreeFiles is how many names a store keeps free, never more than a
 	// tenth of what it has.
-	reserveFiles = 64
+	minFreeFiles = 64
 	// healthAge is how long an answer of a store about its room is good. The
 	// ledger, which may be on the same disk, writes uncounted meanwhile.
 	healthAge = 10 * time.Millisecond
@@ -26,9 +31,9 @@ const (
 // room watches the free space of one store. Between two answers of the store
 // it counts what is written.
 type room struct {
-	driver  storagedriver.Driver
-	reserve int64
-	now     func() time.Time
+	driver storagedriver.Driver
+	kept   func(total int64) int64
+	now    func() time.Time
 
 	mu     sync.Mutex
 	asked  time.Time
@@ -37,9 +42,9 @@ type room struct {
 	spent  int64 // bytes written since asked
 }
 
-// take returns an error that wraps fact.ErrFull if n more bytes would touch
-// the reserve, or one that says why the store takes no writes. The bytes are
-// counted as written if it returns nil.
+// take returns an error that wraps fact.ErrFull if n more bytes would leave
+// less free than must be, or one that says why the store takes no writes. The
+// bytes are counted as written if it returns nil.
 func (r *room) take(ctx context.Context, n int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -83,21 +88,21 @@ func (r *room) short(n int64) error {
 		return failure("health of the store", r.err)
 	}
 	h := r.health
-	if h.Total >= 0 && h.Free-r.spent-n < r.kept() {
+	if h.Total >= 0 && h.Free-r.spent-n < r.kept(h.Total) {
 		return fmt.Errorf("%d of %d bytes are free: %w", max(0, h.Free-r.spent), h.Total, fact.ErrFull)
 	}
-	if h.TotalFiles >= 0 && h.FreeFiles < min(reserveFiles, h.TotalFiles/10) {
+	if h.TotalFiles >= 0 && h.FreeFiles < min(minFreeFiles, h.TotalFiles/10) {
 		return fmt.Errorf("%d of %d files are free: %w", h.FreeFiles, h.TotalFiles, fact.ErrFull)
 	}
 	return nil
 }
 
-// kept is the reserve in bytes.
-func (r *room) kept() int64 {
-	if r.reserve > 0 {
-		return r.reserve
+// kept is how many bytes of a store that has total stay free.
+func (o Options) kept(total int64) int64 {
+	if o.MinFree > 0 {
+		return o.MinFree
 	}
-	return min(defaultReserve, r.health.Total/10)
+	return max(min(maxMinFree, total/20), min(databaseRoom, total/4))
 }
 
 // Room returns nil while pushes can be taken: else an error that wraps
@@ -114,6 +119,9 @@ func (p *Plane) Room(ctx context.Context) error {
 type Health struct {
 	Store string
 	storagedriver.Health
+	// Kept is how many bytes stay free: pushes are refused before; -1 if the
+	// store has no limit.
+	Kept int64
 	// Err says why the store does not work, if it does not.
 	Err error
 }
@@ -123,7 +131,11 @@ func (p *Plane) Health(ctx context.Context) []Health {
 	var all []Health
 	for _, name := range p.storeNames() {
 		h, err := p.stores[name].Health(ctx)
-		all = append(all, Health{Store: name, Health: h, Err: failure("health of store "+name, err)})
+		kept := int64(-1)
+		if h.Total >= 0 {
+			kept = p.o.kept(h.Total)
+		}
+		all = append(all, Health{Store: name, Health: h, Kept: kept, Err: failure("health of store "+name, err)})
 	}
 	return all
 }

@@ -2,6 +2,7 @@ package metastore
 
 import (
 	"fmt"
+	"time"
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
@@ -104,7 +105,7 @@ func scanBlob(r database.Rows) (blobRow, error) {
 func (b *blobRow) blob() registry.Blob {
 	return registry.Blob{
 		Sequence: eventlog.Sequence(b.id), Digests: b.digests, Size: b.size,
-		Receipt: b.receipt, Content: eventlog.Sequence(b.content),
+		Receipt: b.receipt, Content: eventlog.Sequence(b.content), Stored: time.UnixMicro(b.created).UTC(),
 	}
 }
 

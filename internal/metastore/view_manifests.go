@@ -2,6 +2,7 @@ package metastore
 
 import (
 	"fmt"
+	"time"
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
@@ -53,25 +54,32 @@ func (s state) manifest(repository string, d identity.Digest) (manifestKey, erro
 
 // manifestColumns are what scanManifest reads after blobColumns, of the table
 // manifests under the name m.
-const manifestColumns = "m.id, m.native, m.digest, m.media_type, m.artifact_type, m.subject, o.bytes"
+const manifestColumns = "m.id, m.native, m.digest, m.media_type, m.artifact_type, m.subject, m.class, m.expires, m.created"
 
-// scanManifest reads blobColumns and manifestColumns.
-func scanManifest(r database.Rows) (*registry.Manifest, []byte, error) {
+// scanManifest reads blobColumns and manifestColumns; what follows has the
+// column pastManifest.
+func scanManifest(r database.Rows) (*registry.Manifest, error) {
 	row, err := scanBlob(r)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	m := &registry.Manifest{
 		Sequence: eventlog.Sequence(r.Int(9)), Blob: row.blob(),
 		MediaType: r.Text(12), ArtifactType: r.Text(13),
+		Class: r.Text(15), Pushed: time.UnixMicro(r.Int(17)).UTC(),
+	}
+	if end := r.Int(16); end != 0 {
+		m.Expires = time.UnixMicro(end).UTC()
 	}
 	for column, d := range map[int]*identity.Digest{10: &m.Native, 11: &m.Digest, 14: &m.Subject} {
 		if *d, err = parseDigest(r.Text(column)); err != nil {
-			return nil, nil, fmt.Errorf("manifest %d: %w", m.Sequence, err)
+			return nil, fmt.Errorf("manifest %d: %w", m.Sequence, err)
 		}
 	}
-	return m, r.Bytes(15), nil
+	return m, nil
 }
+
+const pastManifest = 18
 
 // Manifest implements registry.ManifestView.
 func (v *view) Manifest(repository string, d identity.Digest) (*registry.Manifest, []byte, error) {
@@ -81,8 +89,11 @@ func (v *view) Manifest(repository string, d identity.Digest) (*registry.Manifes
 	}
 	var m *registry.Manifest
 	var content []byte
-	_, err = one(v.conn, func(r database.Rows) (err error) { m, content, err = scanManifest(r); return err },
-		"SELECT "+blobColumns+", "+manifestColumns+`
+	_, err = one(v.conn, func(r database.Rows) (err error) {
+		m, err = scanManifest(r)
+		content = r.Bytes(pastManifest)
+		return err
+	}, "SELECT "+blobColumns+", "+manifestColumns+`, o.bytes
 		FROM blobs b
 		JOIN repositories r ON r.name = $1
 		JOIN manifests m ON m.repository_id = r.id AND m.blob_id = b.id
@@ -97,13 +108,14 @@ func (v *view) TaggedManifest(repository, tag string) (*registry.Manifest, *regi
 	var content []byte
 	t := &registry.Tag{Name: tag}
 	found, err := one(v.conn, func(r database.Rows) (err error) {
-		if m, content, err = scanManifest(r); err != nil {
+		if m, err = scanManifest(r); err != nil {
 			return err
 		}
+		content = r.Bytes(pastManifest)
 		t.Manifest = m.Blob.Digests.Primary()
-		t.Digest, err = identity.Parse(r.Text(16))
+		t.Digest, err = identity.Parse(r.Text(pastManifest + 1))
 		return err
-	}, "SELECT "+blobColumns+", "+manifestColumns+`, t.digest
+	}, "SELECT "+blobColumns+", "+manifestColumns+`, o.bytes, t.digest
 		FROM repositories r
 		JOIN tags t ON t.repository_id = r.id AND t.name = $1
 		JOIN manifests m ON m.repository_id = r.id AND m.blob_id = t.blob_id

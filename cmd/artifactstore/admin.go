@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"time"
+
+	"artifactstore/internal/admin"
+	"artifactstore/internal/config"
+)
+
+// adminDoor is the operators' API over a store. ready is nil for one that is
+// only looked at.
+func adminDoor(c *config.Config, store *store, closing <-chan struct{}, ready func(context.Context) error, log *slog.Logger) http.Handler {
+	v, commit := buildVersion()
+	var scrapes http.Handler
+	if store.watch != nil {
+		scrapes = store.watch.metrics.Handler(log)
+	}
+	return admin.New(admin.Options{
+		Metrics: scrapes, Registry: store.registry, Log: store.ledger.Events(), Ready: ready, Health: store.health,
+		Held: store.held, Hosts: c.Admin.HostNames(), Closing: closing, Errors: log,
+		Program: admin.Program{Version: v, Commit: commit, Go: runtime.Version(), Started: time.Now().UTC()},
+	})
+}
+
+// health says how the stores of the data plane are, in the operators' words.
+func (s *store) health(ctx context.Context) []admin.StoreHealth {
+	var all []admin.StoreHealth
+	for _, h := range s.plane.Health(ctx) {
+		all = append(all, admin.StoreHealth{Name: h.Store, FreeBytes: h.Free, TotalBytes: h.Total,
+			FreeFiles: h.FreeFiles, TotalFiles: h.TotalFiles, KeptBytes: h.Kept, Err: h.Err})
+	}
+	return all
+}

@@ -1,0 +1,282 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"artifactstore/eventlog"
+	"artifactstore/registry"
+	"artifactstore/registry/identity"
+	"artifactstore/registry/manifest"
+)
+
+// Manifest is a manifest of a repository.
+type Manifest struct {
+	Repository   string     `json:"repository"`
+	Digest       string     `json:"digest"`  // by which it was pushed
+	Digests      []string   `json:"digests"` // all that find it
+	Native       string     `json:"native"`  // the digest of its canonical CBOR
+	MediaType    string     `json:"mediaType"`
+	ArtifactType string     `json:"artifactType,omitempty"`
+	Subject      string     `json:"subject,omitempty"` // as written
+	Size         int64      `json:"size"`              // of the pushed bytes
+	Pushed       time.Time  `json:"pushed"`
+	Class        string     `json:"class"`             // of retention
+	Expires      *time.Time `json:"expires,omitempty"` // absent: never
+	Tags         []string   `json:"tags"`              // the first ones
+	MoreTags     bool       `json:"moreTags,omitempty"`
+	Sequence     uint64     `json:"sequence"` // of the event that put it
+}
+
+// tagsShown is how many of the tags of a manifest are told with it.
+const tagsShown = 10
+
+func manifestJSON(repository string, m *registry.Manifest) Manifest {
+	all := Manifest{Repository: repository, Digest: m.Digest.String(), Digests: digestTexts(m.Blob.Digests), Native: m.Native.String(),
+		MediaType: m.MediaType, ArtifactType: m.ArtifactType, Subject: m.Subject.String(), Size: m.Blob.Size,
+		Pushed: m.Pushed, Class: m.Class, Tags: []string{}, Sequence: uint64(m.Sequence)}
+	if !m.Expires.IsZero() {
+		all.Expires = &m.Expires
+	}
+	return all
+}
+
+func digestTexts(set identity.DigestSet) []string {
+	return each(set, func(d identity.Digest) string { return d.String() })
+}
+
+func (d *door) withTags(r *http.Request, repo *registry.Repository, m *registry.Manifest) (Manifest, error) {
+	all := manifestJSON(repo.Name(), m)
+	tags, more, err := repo.TagsNaming(r.Context(), m, tagsShown)
+	all.Tags, all.MoreTags = append(all.Tags, tags...), more
+	return all, err
+}
+
+func (d *door) manifests(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	before, err := q.sequence()
+	if err != nil {
+		return err
+	}
+	repo, err := d.repositoryOf(r)
+	if err != nil {
+		return err
+	}
+	infos, more, err := repo.Manifests(r.Context(), before, q.n)
+	if err != nil {
+		return err
+	}
+	items := make([]Manifest, len(infos))
+	for i := range infos {
+		if items[i], err = d.withTags(r, repo, &infos[i]); err != nil {
+			return err
+		}
+	}
+	return sendPage(w, r, q, items, more, func() string { return number(infos[len(infos)-1].Sequence) })
+}
+
+func (d *door) manifest(w http.ResponseWriter, r *http.Request) error {
+	if err := noQuery(r); err != nil {
+		return err
+	}
+	repo, m, err := d.manifestOf(r)
+	if err != nil {
+		return err
+	}
+	all, err := d.withTags(r, repo, m)
+	if err != nil {
+		return err
+	}
+	return sendJSON(w, r, all)
+}
+
+// jcsWeight is how many bytes of memory a byte of a native form is counted as
+// while its JSON is made.
+const jcsWeight = 8
+
+// native answers with the native form: its canonical CBOR if the client asks
+// for application/cbor, otherwise its JSON projection (RFC 8785).
+func (d *door) native(w http.ResponseWriter, r *http.Request) error {
+	if err := noQuery(r); err != nil {
+		return err
+	}
+	_, m, err := d.manifestOf(r)
+	if err != nil {
+		return err
+	}
+	content, err := d.Registry.Native(r.Context(), m)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Vary", "Accept")
+	w.Header().Set("Etag", `"`+m.Native.String()+`"`)
+	if accepts(r, "application/cbor") {
+		return transmit(w, r, content, "application/cbor")
+	}
+	if d.Held != nil {
+		release, ok := d.Held.TryAcquire(jcsWeight * content.Size)
+		if !ok {
+			return registry.Errorf(registry.TooManyRequests, "too many manifests are being read at once; try again")
+		}
+		defer release()
+	}
+	text, err := projection(r, content)
+	if err != nil {
+		return err
+	}
+	send(w, r, http.StatusOK, "application/json", text)
+	return nil
+}
+
+// projection is the JCS of a native form.
+func projection(r *http.Request, content *registry.Content) ([]byte, error) {
+	from, err := content.Open(r.Context(), 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(from, content.Size))
+	if err = errors.Join(err, from.Close()); err != nil {
+		return nil, fmt.Errorf("read native form: %w", err)
+	}
+	native, err := manifest.Decode(data)
+	if err != nil {
+		return nil, err
+	}
+	return native.JCS()
+}
+
+// pushed answers with the bytes that were pushed.
+func (d *door) pushed(w http.ResponseWriter, r *http.Request) error {
+	if err := noQuery(r); err != nil {
+		return err
+	}
+	repo, m, err := d.manifestOf(r)
+	if err != nil {
+		return err
+	}
+	content, err := repo.Manifest(r.Context(), registry.Reference{Digest: m.Digest})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Etag", `"`+m.Digest.String()+`"`)
+	return transmit(w, r, content, m.MediaType)
+}
+
+// transmit sends a whole content. It is opened before the header is written, so
+// that what cannot be read has a proper answer.
+func transmit(w http.ResponseWriter, r *http.Request, c *registry.Content, mediaType string) error {
+	from, err := c.Open(r.Context(), 0, -1)
+	if err != nil {
+		return err
+	}
+	defer from.Close() // read only
+	header := w.Header()
+	header.Set("Content-Type", mediaType)
+	header.Set("Content-Length", strconv.FormatInt(c.Size, 10))
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	n, err := io.Copy(w, &io.LimitedReader{R: from, N: c.Size})
+	if err == nil && n < c.Size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return errCutOff{fmt.Errorf("send content: %w", err)}
+	}
+	return nil
+}
+
+// accepts tells whether the client names a media type that it wants.
+func accepts(r *http.Request, mediaType string) bool {
+	for _, header := range r.Header.Values("Accept") {
+		for entry := range strings.SplitSeq(header, ",") {
+			name, parameters, err := mime.ParseMediaType(entry)
+			if err != nil || name != mediaType {
+				continue
+			}
+			if q, err := strconv.ParseFloat(parameters["q"], 64); parameters["q"] == "" || err == nil && q > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Reference is one descriptor of a manifest.
+type Reference struct {
+	Role      string `json:"role"` // config, layer or manifest
+	Digest    string `json:"digest"`
+	MediaType string `json:"mediaType"`
+	Size      int64  `json:"size"`
+	// Held tells whether the content was there when the manifest was pushed.
+	Held bool `json:"held"`
+}
+
+func (d *door) references(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	after := int64(-1)
+	if q.after != "" {
+		place, err := q.place(1)
+		if err != nil {
+			return err
+		}
+		after = place[0]
+	}
+	_, m, err := d.manifestOf(r)
+	if err != nil {
+		return err
+	}
+	all, more, err := d.Registry.ManifestReferences(r.Context(), m, after, q.n)
+	if err != nil {
+		return err
+	}
+	items := each(all, func(f registry.ReferenceInfo) Reference {
+		return Reference{Role: f.Role, Digest: f.Digest.String(), MediaType: f.MediaType, Size: f.Size, Held: !f.Target.IsZero()}
+	})
+	return sendPage(w, r, q, items, more, func() string { return number(all[len(all)-1].Ordinal) })
+}
+
+// referrerBytes bounds the descriptors of a page of referrers.
+const referrerBytes = 1 << 20
+
+// Referrer is a manifest whose subject is the one that was asked for. The
+// descriptor is as the OCI API lists it.
+type Referrer struct {
+	Sequence   uint64          `json:"sequence"`
+	Descriptor json.RawMessage `json:"descriptor"`
+}
+
+func (d *door) referrers(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	after, err := q.sequence()
+	if err != nil {
+		return err
+	}
+	repo, m, err := d.manifestOf(r)
+	if err != nil {
+		return err
+	}
+	all, more, err := repo.Referrers(r.Context(), m.Digest, "", eventlog.Sequence(after), q.n, referrerBytes)
+	if err != nil {
+		return err
+	}
+	items := each(all, func(f registry.Referrer) Referrer { return Referrer{uint64(f.Sequence), f.Descriptor} })
+	return sendPage(w, r, q, items, more, func() string { return number(all[len(all)-1].Sequence) })
+}

@@ -1,0 +1,167 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"artifactstore/internal/web"
+	"artifactstore/registry"
+	"artifactstore/registry/fact"
+)
+
+// Problem is the body of every error: a problem document (RFC 9457, section 3)
+// with the code of the refusal and the id of the request as extension members.
+type Problem struct {
+	Type    string        `json:"type"`
+	Title   string        `json:"title"`
+	Status  int           `json:"status"`
+	Detail  string        `json:"detail"`
+	Code    registry.Code `json:"code"`
+	Request string        `json:"request,omitempty"`
+}
+
+// refusal is a refusal of this door's own.
+type refusal struct {
+	status  int
+	code    registry.Code
+	message string
+}
+
+func (e *refusal) Error() string { return string(e.code) + ": " + e.message }
+
+var (
+	errNoEndpoint = &refusal{http.StatusNotFound, "ENDPOINT_UNKNOWN", "there is no such endpoint; the list is in " + Prefix + "/openapi.json"}
+	errMethod     = &refusal{http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "this API only reads: GET and HEAD"}
+	errOrigin     = &refusal{http.StatusForbidden, "ORIGIN_REFUSED", "requests of web pages are refused: the Origin header must not be set"}
+	errHost       = &refusal{http.StatusForbidden, "HOST_REFUSED", "the Host header is neither loopback nor one of admin.hosts"}
+)
+
+// badRequest is a refusal of a malformed parameter.
+func badRequest(message string) error {
+	return &refusal{http.StatusBadRequest, "PARAMETER_INVALID", message}
+}
+
+// statuses has a row for every registry.Code.
+var statuses = map[registry.Code]int{
+	registry.BlobUnknown:         http.StatusNotFound,
+	registry.BlobUploadInvalid:   http.StatusBadRequest,
+	registry.BlobUploadUnknown:   http.StatusNotFound,
+	registry.DigestInvalid:       http.StatusBadRequest,
+	registry.ManifestBlobUnknown: http.StatusBadRequest,
+	registry.ManifestInvalid:     http.StatusBadRequest,
+	registry.ManifestUnknown:     http.StatusNotFound,
+	registry.NameInvalid:         http.StatusBadRequest,
+	registry.NameUnknown:         http.StatusNotFound,
+	registry.SizeInvalid:         http.StatusBadRequest,
+	registry.TagInvalid:          http.StatusBadRequest,
+	registry.Unauthorized:        http.StatusUnauthorized,
+	registry.Denied:              http.StatusForbidden,
+	registry.Unsupported:         http.StatusMethodNotAllowed,
+	registry.TooManyRequests:     http.StatusTooManyRequests,
+	registry.BlobInUse:           http.StatusConflict,
+	registry.RangeInvalid:        http.StatusRequestedRangeNotSatisfiable,
+	registry.ManifestTooLarge:    http.StatusRequestEntityTooLarge,
+	registry.PreconditionFailed:  http.StatusPreconditionFailed,
+	registry.PaginationInvalid:   http.StatusBadRequest,
+	registry.StorageFull:         http.StatusInsufficientStorage,
+	registry.Unavailable:         http.StatusServiceUnavailable,
+}
+
+// errCutOff is the end of a response that was begun and cannot be completed.
+type errCutOff struct{ error }
+
+func (e errCutOff) Unwrap() error { return e.error }
+
+// fail answers a request whose handler returned err. It is the only place that
+// writes errors.
+func fail(w http.ResponseWriter, r *http.Request, err error) {
+	ctx := r.Context()
+	if ctx.Err() != nil {
+		web.SetGone(ctx, err)
+	}
+	p := classify(ctx, err)
+	var cut errCutOff
+	if errors.As(err, &cut) {
+		if ctx.Err() == nil {
+			web.SetError(ctx, string(p.Code), err)
+		}
+		panic(http.ErrAbortHandler)
+	}
+	if ctx.Err() == nil {
+		web.SetError(ctx, string(p.Code), cause(err, p))
+	}
+	if errors.Is(err, fact.ErrGone) {
+		web.SetAlarm(ctx) // what was acknowledged is lost
+	}
+	if p.Status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "1")
+	}
+	write(w, r, p)
+}
+
+// classify finds what a client is told of an error.
+func classify(ctx context.Context, err error) Problem {
+	if own, ok := errors.AsType[*refusal](err); ok {
+		return Problem{Status: own.status, Code: own.code, Detail: own.message}
+	}
+	if refused, ok := errors.AsType[*registry.Error](err); ok {
+		if status, ok := statuses[refused.Code]; ok {
+			return Problem{Status: status, Code: refused.Code, Detail: refused.Message}
+		}
+	}
+	p := Problem{Status: http.StatusInternalServerError, Code: "UNKNOWN", Detail: "internal error"}
+	if id := web.RequestID(ctx); id != "" {
+		p.Detail += "; the server's log has more under request " + id
+	}
+	return p
+}
+
+// cause is what the log needs to know beyond the code.
+func cause(err error, p Problem) error {
+	if refused, ok := errors.AsType[*registry.Error](err); ok {
+		return refused.Err
+	}
+	if p.Status == http.StatusInternalServerError {
+		return err
+	}
+	return nil
+}
+
+// Failure answers a request whose handler has panicked.
+func Failure(w http.ResponseWriter, r *http.Request) {
+	write(w, r, classify(r.Context(), errors.New("panic")))
+}
+
+func write(w http.ResponseWriter, r *http.Request, p Problem) {
+	p.Type, p.Title, p.Request = "about:blank", http.StatusText(p.Status), web.RequestID(r.Context())
+	body, err := json.Marshal(p)
+	if err != nil {
+		body = []byte(`{}`) // texts and numbers always encode
+	}
+	w.Header().Del("Link")
+	send(w, r, p.Status, "application/problem+json", body)
+}
+
+// send writes a whole response. A failure to write it is the client's loss.
+func send(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte) {
+	header := w.Header()
+	header.Set("Content-Type", contentType)
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		w.Write(body)
+	}
+}
+
+// sendJSON writes a value as a whole response.
+func sendJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	send(w, r, http.StatusOK, "application/json", append(body, '\n'))
+	return nil
+}
