@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
 // Options say how to import.
@@ -54,6 +57,7 @@ type importing struct {
 	stop  context.CancelCauseFunc
 	slots chan struct{} // one for each transfer
 	tally
+	troubles atomic.Int64 // since something was copied
 
 	sendMu  sync.Mutex
 	sending map[digest.Digest]chan struct{} // closed when the blob is sent
@@ -179,12 +183,22 @@ func (w *walk) refuseTag(ctx context.Context, tag string, d digest.Digest, err e
 	w.refuse(Refusal{Repository: w.name, Tags: []string{tag}, Digest: d, Reason: err.Error()})
 }
 
+// maxTroubles is how many items in a row may fail by what is wrong with a server
+// and not with them.
+const maxTroubles = 5
+
 // ends tells whether the import is at its end, or makes it so after an error
 // that everything else would meet as well.
 func (w *walk) ends(ctx context.Context, err error) bool {
 	var stopped errStopped
-	if errors.As(err, &stopped) || errors.Is(err, errGone) {
+	var answer *errcode.ErrorResponse
+	switch {
+	case errors.As(err, &stopped), errors.Is(err, errGone):
 		w.stop(err)
+	case errors.As(err, &answer) && answer.StatusCode >= http.StatusInternalServerError:
+		if w.troubles.Add(1) >= maxTroubles {
+			w.stop(fmt.Errorf("%d items in a row failed, the last because %w", maxTroubles, err))
+		}
 	}
 	return ctx.Err() != nil
 }
@@ -254,6 +268,7 @@ func (w *walk) blob(ctx context.Context, desc ocispec.Descriptor) error {
 	case err != nil && ctx.Err() == nil:
 		w.blobs.refused.Add(1)
 	case sent:
+		w.troubles.Store(0)
 		w.blobs.copied.Add(1)
 	case err == nil:
 		w.blobs.there.Add(1)

@@ -71,8 +71,8 @@ func targetError(err error) error {
 		return fmt.Errorf("push: %w", err)
 	}
 	short := fmt.Errorf("the registry refused it: %w", plainly(err))
-	switch {
-	case answer.StatusCode >= 500, answer.StatusCode == http.StatusUnauthorized, answer.StatusCode == http.StatusForbidden:
+	switch answer.StatusCode {
+	case http.StatusUnauthorized, http.StatusServiceUnavailable, http.StatusInsufficientStorage:
 		return errStopped{short}
 	}
 	return short

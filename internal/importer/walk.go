@@ -234,6 +234,7 @@ func (w *walk) put(ctx context.Context, desc ocispec.Descriptor, raw []byte, bel
 	if err != nil {
 		return err
 	}
+	w.troubles.Store(0)
 	w.manifests.copied.Add(1)
 	w.bytes.Add(desc.Size)
 	var reported errBelow
