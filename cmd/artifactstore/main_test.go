@@ -100,7 +100,7 @@ func TestVersionSaysWhatWasBuilt(t *testing.T) {
 
 func TestHelpIsEnoughToGetGoing(t *testing.T) {
 	run(t, t.TempDir(), nil).expect(t, 0, "artifactstore serve", "oras push --plain-http localhost:5000/demo:v1")
-	run(t, t.TempDir(), nil, "--help").expect(t, 0, "serve", "events", "rebuild", "migrate", "config", "healthcheck", "version", "completion")
+	run(t, t.TempDir(), nil, "--help").expect(t, 0, "serve", "import", "events", "rebuild", "migrate", "config", "healthcheck", "version", "completion")
 	serve := run(t, t.TempDir(), nil, "serve", "--help")
 	serve.expect(t, 0, "--listen ADDRESS", `(default "127.0.0.1:5000")`,
 		"--data FOLDER", `(default "./data")`, "--config FILE", "--insecure-no-auth", "--log-format FORMAT",

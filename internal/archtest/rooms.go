@@ -76,6 +76,7 @@ var Rooms = []Room{
 	// The front door.
 	{Path: "internal/web"},
 	{Path: "internal/inproc"},
+	{Path: "internal/importer", Modules: []string{orasGo, goDigest, imageSpec}},
 	{Path: "distribution", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
 		Modules: []string{gorillaMux}},
 	{Path: "internal/admin", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
@@ -100,6 +101,7 @@ var Rooms = []Room{
 	{Path: "conformance/oci", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/clients", Ours: []string{"conformance/harness"}, Modules: []string{orasGo, ggcr}, BlackBox: true},
 	{Path: "conformance/deploy", Ours: []string{"conformance/harness"}, Modules: []string{yaml}, BlackBox: true},
+	{Path: "conformance/importing", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/native", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/model", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/crash", Ours: []string{"conformance/harness"}, BlackBox: true},
@@ -126,7 +128,7 @@ var Forbidden = map[string]string{
 // tests apart. A room stands for everything below it.
 var Narrow = map[string][]string{
 	"net/http": {"distribution", "internal/web", "internal/admin", "internal/adminclient", "internal/metrics", "internal/tracing",
-		"internal/inproc", "cmd", "conformance"},
+		"internal/inproc", "internal/importer", "cmd", "conformance"},
 	"database/sql": {"internal/metastore"},
 	"os/exec":      {"conformance", "scripts"},
 }

@@ -1,0 +1,136 @@
+package importer_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"artifactstore/internal/importer"
+	"artifactstore/registry"
+)
+
+// TestAllOfADistributionStoreComes: tags, manifests without a tag, indexes,
+// referrers and nested names.
+func TestAllOfADistributionStoreComes(t *testing.T) {
+	s := distributionStore{files{}}
+	base := random(99, 5000)
+	one, two, untagged := image(1, nil, base), image(2, nil, base), image(3, nil)
+	both := index(one.Descriptor, two.Descriptor)
+	signed := signature(4, both.Descriptor)
+	s.put("team/app", one)
+	s.put("team/app", two, "two", "latest")
+	s.put("team/app", both, "v1")
+	s.put("team/app", untagged)
+	s.put("team/app", signed)
+	s.put("team/app/deep/er", one, "v1")
+
+	for place, dir := range map[string]string{"the root": "", "docker": "docker", "docker/registry": "docker/registry", "v2": distributionRoot} {
+		t.Run("named by "+place, func(t *testing.T) {
+			h := newHome(t, registry.Options{})
+			r := bring(t, open(t, filepath.Join(s.folder(t), dir), ""), h)
+			allCame(t, r)
+			h.has("team/app", "v1", both.Digest)
+			h.has("team/app", "two", two.Digest)
+			h.has("team/app", "latest", two.Digest)
+			h.has("team/app", one.Digest.String(), one.Digest)
+			h.has("team/app", untagged.Digest.String(), untagged.Digest)
+			h.has("team/app/deep/er", "v1", one.Digest)
+			for _, a := range []artifact{one, two, untagged, signed} {
+				for _, blob := range a.blobs {
+					h.hasBlob("team/app", blob)
+				}
+			}
+			if got := h.referrers("team/app", both.Digest); !slices.Equal(got, []digest.Digest{signed.Digest}) {
+				t.Errorf("referrers %v", got)
+			}
+			want := importer.Count{Copied: 6}
+			if r.Repositories != 2 || r.Tags != (importer.Count{Copied: 4}) || r.Manifests != want {
+				t.Errorf("%d repositories, tags %+v, manifests %+v", r.Repositories, r.Tags, r.Manifests)
+			}
+		})
+	}
+}
+
+// TestADistributionStoreIsReadAsItIsServed: what the old registry would answer
+// with 404 is not there.
+func TestADistributionStoreIsReadAsItIsServed(t *testing.T) {
+	s := distributionStore{files{}}
+	other, deleted, foreign := image(1, nil), image(2, nil), image(3, nil)
+	s.put("other", other, "v1")
+	s.put("mine", deleted, "gone")
+	delete(s.files, distributionRoot+"repositories/mine/_manifests/revisions/sha256/"+deleted.Digest.Encoded()+"/link")
+	s.put("mine", foreign, "v1")
+	// A manifest that names a layer which only the other repository has.
+	delete(s.files, distributionRoot+"repositories/mine/_layers/sha256/"+digest.FromBytes(foreign.blobs[1]).Encoded()+"/link")
+	h := newHome(t, registry.Options{})
+	r := bring(t, open(t, s.folder(t), ""), h)
+	h.has("other", "v1", other.Digest)
+	h.lacks("mine", "gone")
+	h.lacks("mine", "v1")
+	if r.Tags.Refused != 2 || r.Failures() != 2 {
+		t.Errorf("report %+v", r)
+	}
+}
+
+// TestNothingOutsideOfAFolderIsRead: a link may lead anywhere.
+func TestNothingOutsideOfAFolderIsRead(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	a := image(1, nil)
+	must(t, os.WriteFile(secret, a.blobs[1], 0o600))
+	s := distributionStore{files{}}
+	s.put("app", a, "v1")
+	layer := distributionRoot + "blobs/sha256/" + a.hex(1)[:2] + "/" + a.hex(1) + "/data"
+	delete(s.files, layer)
+	dir := s.folder(t)
+	must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, layer)), 0o700))
+	must(t, os.Symlink(secret, filepath.Join(dir, layer)))
+	h := newHome(t, registry.Options{})
+	r := bring(t, open(t, dir, ""), h)
+	h.lacks("app", "v1")
+	if len(r.Refused) != 1 || !strings.Contains(r.Refused[0].Reason, "escapes") {
+		t.Errorf("refused %+v", r.Refused)
+	}
+}
+
+// hex is the encoded digest of a blob.
+func (a artifact) hex(blob int) string { return digest.FromBytes(a.blobs[blob]).Encoded() }
+
+// TestContentNamedBySHA512Comes, with its tag under the same name.
+func TestContentNamedBySHA512Comes(t *testing.T) {
+	s := distributionStore{files{}}
+	a := image(1, nil)
+	s.put("app", a)
+	a.Digest = digest.SHA512.FromBytes(a.raw)
+	s.put("app", a, "v1")
+	h := newHome(t, registry.Options{})
+	allCame(t, bring(t, open(t, s.folder(t), ""), h))
+	h.has("app", "v1", a.Digest)
+	h.has("app", a.Digest.String(), a.Digest)
+}
+
+// TestAManifestOfAnyKindIsRead: the folder does not say which type it has.
+func TestAManifestOfAnyKindIsRead(t *testing.T) {
+	s := distributionStore{files{}}
+	bare := image(1, func(m *ocispec.Manifest) { m.MediaType = "" })
+	docker := image(2, func(m *ocispec.Manifest) { m.MediaType = "application/vnd.docker.distribution.manifest.v2+json" })
+	list := artifact{raw: encode(map[string]any{"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.list.v2+json",
+		"manifests": []ocispec.Descriptor{{MediaType: "application/vnd.docker.distribution.manifest.v2+json", Digest: docker.Digest, Size: docker.Size}}})}
+	list.Digest = digest.FromBytes(list.raw)
+	cache := index(describe(ocispec.MediaTypeImageLayer, bare.blobs[1])) // as build caches are
+	for tag, a := range map[string]artifact{"bare": bare, "docker": docker, "list": list, "cache": cache} {
+		s.put("app", a, tag)
+	}
+	h := newHome(t, registry.Options{})
+	allCame(t, bring(t, open(t, s.folder(t), ""), h))
+	for tag, want := range map[string]string{"bare": ocispec.MediaTypeImageManifest, "cache": ocispec.MediaTypeImageIndex,
+		"docker": "application/vnd.docker.distribution.manifest.v2+json", "list": "application/vnd.docker.distribution.manifest.list.v2+json"} {
+		if got := h.get("/v2/app/manifests/" + tag).Header().Get("Content-Type"); got != want {
+			t.Errorf("%s has the type %q, want %q", tag, got, want)
+		}
+	}
+}
