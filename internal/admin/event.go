@@ -4,26 +4,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"artifactstore/eventlog"
 	"artifactstore/registry/fact"
 )
 
-// eventPage is how many events are read from the log at once.
-const eventPage = 100
+const (
+	// eventPage is how many events are read from the log at once, at most.
+	eventPage = 100
+	// eventBytes is how many bytes of events a feed keeps while it sends them.
+	// One that is longer comes alone, and has to ask for room.
+	eventBytes = 64 << 10
+	// heartbeat is the longest that a stream is silent.
+	heartbeat = 15 * time.Second
+)
 
 // feed is one reading of the log.
 type feed struct {
 	d     *door
 	w     http.ResponseWriter
-	after eventlog.Sequence
+	form  func(e *eventlog.Event, text []byte) []byte // how an event is sent, given its JSON
 	kinds []string
 	left  uint64 // events that may still be sent
+
+	after eventlog.Sequence
+	page  int       // how many events to read next
+	sent  time.Time // when the client was last sent something
 }
 
 // events streams the log from a cursor. As lines of JSON it ends with the log
@@ -40,16 +51,17 @@ func (d *door) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	if f.after > head.Sequence {
 		return &refusal{http.StatusConflict, "CURSOR_UNKNOWN", fmt.Sprintf(
-			"the log ends with event %d: this cursor is of another log, or of one that was restored", head.Sequence)}
+			"the log ends with event %d: this cursor is of another log, or of one that was restored from a backup", head.Sequence)}
 	}
+	stream := prefers(r, "text/event-stream", "application/x-ndjson")
 	header := w.Header()
 	header.Set("Vary", "Accept")
 	header.Set("Artifactstore-Log", head.Log)
 	header.Set("Artifactstore-Log-Head", number(head.Sequence))
-	stream := accepts(r, "text/event-stream")
 	header.Set("Content-Type", "application/x-ndjson")
 	if stream {
 		header.Set("Content-Type", "text/event-stream")
+		header.Set("X-Accel-Buffering", "no") // or nginx would keep events back
 	}
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {
@@ -58,7 +70,7 @@ func (d *door) events(w http.ResponseWriter, r *http.Request) error {
 	if stream {
 		err = f.follow(r.Context())
 	} else {
-		err = f.until(r.Context(), head.Sequence, f.line)
+		err = f.until(r.Context(), head.Sequence)
 	}
 	if err != nil {
 		return errCutOff{err}
@@ -75,14 +87,12 @@ func (d *door) feed(w http.ResponseWriter, r *http.Request) (*feed, error) {
 	if id := r.Header.Get("Last-Event-ID"); id != "" { // a client that comes back means this
 		q.after = id
 	}
-	f := &feed{d: d, w: w, kinds: q.values["kind"], left: math.MaxUint64}
+	f := &feed{d: d, w: w, kinds: q.values["kind"], left: math.MaxUint64, page: eventPage}
 	if f.after, err = q.sequence(); err != nil {
 		return nil, err
 	}
-	if q.values.Has("n") {
-		if f.left, err = strconv.ParseUint(q.values.Get("n"), 10, 64); err != nil {
-			return nil, badRequest("n must be a number of events")
-		}
+	if q.values.Has("n") { // which parseQuery found to be a number
+		f.left, _ = strconv.ParseUint(q.values.Get("n"), 10, 64)
 	}
 	for _, kind := range f.kinds {
 		if fact.New(kind) == nil {
@@ -92,51 +102,104 @@ func (d *door) feed(w http.ResponseWriter, r *http.Request) (*feed, error) {
 	return f, nil
 }
 
-// until sends the events up to a sequence.
-func (f *feed) until(ctx context.Context, end eventlog.Sequence, send func(*eventlog.Event) error) error {
+// until sends the events up to a sequence as lines of JSON.
+func (f *feed) until(ctx context.Context, end eventlog.Sequence) error {
+	f.form = func(_ *eventlog.Event, text []byte) []byte { return append(text, '\n') }
 	for f.after < end && f.left > 0 {
-		page, err := f.d.Log.Read(ctx, f.after, int(min(eventPage, uint64(end-f.after))))
+		read, err := f.next(ctx, int(min(uint64(f.page), uint64(end-f.after))))
 		if err != nil {
 			return err
 		}
-		if len(page) == 0 {
+		if read == 0 {
 			return fmt.Errorf("the log ends with event %d, not with %d", f.after, end)
-		}
-		for i := range page {
-			if f.left == 0 {
-				return nil
-			}
-			f.after = page[i].Sequence
-			if len(f.kinds) > 0 && !slices.Contains(f.kinds, string(page[i].Kind)) {
-				continue
-			}
-			f.left--
-			if err := send(&page[i]); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
-func (f *feed) line(e *eventlog.Event) error {
-	text, err := e.JSON()
+// next reads some events behind the cursor, at most limit, sends those that the
+// client wants, and moves the cursor behind all of them.
+func (f *feed) next(ctx context.Context, limit int) (read int, err error) {
+	page, err := f.d.Log.Read(ctx, f.after, limit)
+	if err != nil {
+		return 0, err
+	}
+	// The rest is not kept while the client takes its time, and read again.
+	kept := fit(page, eventBytes)
+	clear(page[kept:])
+	page = page[:kept]
+	f.page = min(eventPage, 2*max(1, kept))
+	for i := range page {
+		if f.left == 0 {
+			break
+		}
+		if err := f.send(ctx, &page[i]); err != nil {
+			return i, err
+		}
+		f.after = page[i].Sequence
+	}
+	return len(page), nil
+}
+
+// fit is how many events of a page amount to a number of bytes: at least one,
+// if there is one.
+func fit(page []eventlog.Event, bytes int) int {
+	for i := range page {
+		if bytes -= len(page[i].Payload) + len(page[i].Private); bytes < 0 {
+			return max(1, i)
+		}
+	}
+	return len(page)
+}
+
+// send sends an event if the client wants its kind.
+func (f *feed) send(ctx context.Context, e *eventlog.Event) error {
+	if len(f.kinds) > 0 && !slices.Contains(f.kinds, string(e.Kind)) {
+		return nil
+	}
+	text, err := f.text(ctx, e)
 	if err != nil {
 		return err
 	}
-	_, err = f.w.Write(append(text, '\n'))
+	release, err := f.d.hold(int64(len(text)))
+	if err != nil {
+		return err
+	}
+	defer release()
+	f.left--
+	return f.write(text)
+}
+
+// text is an event as it is sent. Of a long one the parts are dropped, of which
+// the text has all.
+func (f *feed) text(ctx context.Context, e *eventlog.Event) ([]byte, error) {
+	if size := int64(len(e.Payload)); size > freeAnswer {
+		release, err := f.d.Registry.Reserve(ctx, size)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
+	text, err := e.JSON()
+	if err != nil {
+		return nil, err
+	}
+	text = f.form(e, text)
+	e.Payload, e.Private = nil, nil
+	return text, nil
+}
+
+func (f *feed) write(text []byte) error {
+	f.sent = time.Now()
+	_, err := f.w.Write(text)
 	return err
 }
 
-// message sends an event in the form of the HTML standard, section "Server-sent
+// message is an event in the form of the HTML standard, section "Server-sent
 // events". A JSON text has no line breaks.
-func (f *feed) message(e *eventlog.Event) error {
-	text, err := e.JSON()
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f.w, "id: %d\nevent: %s\ndata: %s\n\n", e.Sequence, e.Kind, text)
-	return err
+func message(e *eventlog.Event, text []byte) []byte {
+	all := fmt.Appendf(make([]byte, 0, len(text)+80), "id: %d\nevent: %s\ndata: ", e.Sequence, e.Kind)
+	return append(append(all, text...), "\n\n"...)
 }
 
 // errClosing ends a stream because the server stops.
@@ -153,50 +216,34 @@ func (f *feed) follow(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	control := http.NewResponseController(f.w)
-	if _, err := io.WriteString(f.w, "retry: 1000\n\n"); err != nil {
-		return err
+	f.form = message
+	err := f.write([]byte("retry: 1000\n\n")) // at once, so that the client sees the stream open
+	for err == nil && f.left > 0 {
+		err = f.step(ctx)
 	}
-	for f.left > 0 {
-		if err := control.Flush(); err != nil {
-			return err
-		}
-		if err := f.wait(ctx); err != nil {
-			if context.Cause(ctx) == errClosing {
-				return nil // the client comes back, and goes on where it was
-			}
-			return err
-		}
-		head, err := f.d.Log.Head(ctx)
-		if err == nil {
-			err = f.until(ctx, head.Sequence, f.message)
-		}
-		if err != nil && context.Cause(ctx) == errClosing {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	if errors.Is(context.Cause(ctx), errClosing) {
+		return nil // the client comes back, and goes on where it was
 	}
-	return nil
+	return err
 }
 
-// wait returns when there are events behind the cursor. While there are none it
-// tells the client now and then that it is still there, and how far it has
-// come: events of other kinds are not sent, and need not be read again.
-func (f *feed) wait(ctx context.Context) error {
-	for {
-		beat, cancel := context.WithTimeout(ctx, heartbeat)
-		err := f.d.Log.Wait(beat, f.after)
-		cancel()
-		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-			return err
-		}
-		if _, err := fmt.Fprintf(f.w, ": waiting\nid: %d\n\n", f.after); err != nil {
-			return err
-		}
-		if err := http.NewResponseController(f.w).Flush(); err != nil {
-			return err
-		}
+// step waits for events and sends some. A client that has not been sent anything
+// for a while is told that the stream lives, and how far it has come: events of
+// other kinds are not sent, and need not be read again.
+func (f *feed) step(ctx context.Context) error {
+	if err := http.NewResponseController(f.w).Flush(); err != nil {
+		return err
 	}
+	wait, cancel := context.WithDeadline(ctx, f.sent.Add(heartbeat))
+	err := f.d.Log.Wait(wait, f.after)
+	cancel()
+	if err == nil {
+		_, err = f.next(ctx, f.page)
+	} else if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		err = nil
+	}
+	if err == nil && time.Since(f.sent) >= heartbeat {
+		err = f.write(fmt.Appendf(nil, ": waiting\nid: %d\n\n", f.after))
+	}
+	return err
 }
