@@ -194,24 +194,27 @@ func (d *door) whole(r *http.Request, c *registry.Content, digest identity.Diges
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() {
-		if err != nil {
-			release()
-		}
-	}()
-	from, err := c.Open(r.Context(), 0, -1)
-	if err != nil {
+	if data, err = read(r.Context(), c, digest); err != nil {
+		release()
 		return nil, nil, err
 	}
-	data = make([]byte, c.Size)
+	return data, release, nil
+}
+
+func read(ctx context.Context, c *registry.Content, digest identity.Digest) ([]byte, error) {
+	from, err := c.Open(ctx, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, c.Size)
 	_, err = io.ReadFull(from, data)
 	if err = errors.Join(err, from.Close()); err != nil {
-		return nil, nil, fmt.Errorf("read %s: %w", digest, err)
+		return nil, fmt.Errorf("read %s: %w", digest, err)
 	}
 	if identity.FromBytes(digest.Algorithm(), data) != digest {
-		return nil, nil, errDamaged
+		return nil, errDamaged
 	}
-	return data, release, nil
+	return data, nil
 }
 
 // prefers tells whether the client names a media type with a greater weight

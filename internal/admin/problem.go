@@ -142,7 +142,7 @@ func write(w http.ResponseWriter, r *http.Request, p Problem) {
 	if err != nil {
 		body = []byte(`{}`) // texts and numbers always encode
 	}
-	for _, name := range []string{"Link", "Etag"} { // they are of the answer that could not be given
+	for _, name := range []string{"Link", "Etag", "Vary"} { // they are of the answer that could not be given
 		w.Header().Del(name)
 	}
 	send(w, r, p.Status, "application/problem+json", body)

@@ -32,6 +32,7 @@ const (
 	rapid        = "pgregory.net/rapid"
 	goleak       = "go.uber.org/goleak"
 	independent  = "github.com/gowebpki/jcs"
+	jsonSchema   = "github.com/santhosh-tekuri/jsonschema/v6"
 	sqliteImages = "github.com/ncruces/go-sqlite3/embed"
 )
 
@@ -91,7 +92,7 @@ var Rooms = []Room{
 
 // TestModules may be imported by every test, beside the modules of all rooms:
 // a test may ask a second opinion of any library.
-var TestModules = []string{rapid, goleak, independent}
+var TestModules = []string{rapid, goleak, independent, jsonSchema}
 
 // Forbidden are packages that no file imports, with the reason.
 var Forbidden = map[string]string{
