@@ -160,6 +160,9 @@ func (s *server) do(method, path string, fields ...string) *reply {
 	}
 	r := s.send(s.admin, method, path, nil, fields...)
 	s.doc.check(s.t, method, path, r)
+	if bytes.Contains(r.body, []byte(s.dir)) || strings.Contains(fmt.Sprint(r.header), s.dir) {
+		s.t.Errorf("%s tells where the store is: %.300s", r.what, r.body)
+	}
 	return r
 }
 
