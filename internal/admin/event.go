@@ -28,12 +28,14 @@ const (
 type feed struct {
 	d     *door
 	w     http.ResponseWriter
-	form  func(e *eventlog.Event, text []byte) []byte // how an event is sent, given its JSON
-	kinds []string
-	left  uint64 // events that may still be sent
+	head   eventlog.Head // the end of the log at the start
+	stream bool          // of server-sent events, not lines of JSON
+	kinds  []string
+	left   uint64 // events that may still be sent
 
 	after eventlog.Sequence
 	page  int       // how many events to read next
+	begun bool      // the header is written
 	sent  time.Time // when the client was last sent something
 }
 
@@ -53,29 +55,41 @@ func (d *door) events(w http.ResponseWriter, r *http.Request) error {
 		return &refusal{http.StatusConflict, "CURSOR_UNKNOWN", fmt.Sprintf(
 			"the log ends with event %d: this cursor is of another log, or of one that was restored from a backup", head.Sequence)}
 	}
-	stream := prefers(r, "text/event-stream", "application/x-ndjson")
-	header := w.Header()
+	f.head, f.stream = head, prefers(r, "text/event-stream", "application/x-ndjson")
+	switch {
+	case r.Method == http.MethodHead:
+	case f.stream:
+		err = f.follow(r.Context())
+	default:
+		err = f.until(r.Context(), head.Sequence)
+	}
+	if err != nil && f.begun {
+		http.NewResponseController(w).Flush() // what was sent is good
+		return errCutOff{err}
+	}
+	if err == nil {
+		f.begin()
+	}
+	return err
+}
+
+// begin writes the header, once: not before there is something to send, so that
+// what goes wrong until then has a proper answer.
+func (f *feed) begin() {
+	if f.begun {
+		return
+	}
+	f.begun = true
+	header := f.w.Header()
 	header.Set("Vary", "Accept")
-	header.Set("Artifactstore-Log", head.Log)
-	header.Set("Artifactstore-Log-Head", number(head.Sequence))
+	header.Set("Artifactstore-Log", f.head.Log)
+	header.Set("Artifactstore-Log-Head", number(f.head.Sequence))
 	header.Set("Content-Type", "application/x-ndjson")
-	if stream {
+	if f.stream {
 		header.Set("Content-Type", "text/event-stream")
 		header.Set("X-Accel-Buffering", "no") // or nginx would keep events back
 	}
-	w.WriteHeader(http.StatusOK)
-	if r.Method == http.MethodHead {
-		return nil
-	}
-	if stream {
-		err = f.follow(r.Context())
-	} else {
-		err = f.until(r.Context(), head.Sequence)
-	}
-	if err != nil {
-		return errCutOff{err}
-	}
-	return nil
+	f.w.WriteHeader(http.StatusOK)
 }
 
 // feed reads the parameters: after (or Last-Event-ID), n and kind.
@@ -104,7 +118,6 @@ func (d *door) feed(w http.ResponseWriter, r *http.Request) (*feed, error) {
 
 // until sends the events up to a sequence as lines of JSON.
 func (f *feed) until(ctx context.Context, end eventlog.Sequence) error {
-	f.form = func(_ *eventlog.Event, text []byte) []byte { return append(text, '\n') }
 	for f.after < end && f.left > 0 {
 		read, err := f.next(ctx, int(min(uint64(f.page), uint64(end-f.after))))
 		if err != nil {
@@ -184,12 +197,17 @@ func (f *feed) text(ctx context.Context, e *eventlog.Event) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text = f.form(e, text)
+	if f.stream {
+		text = message(e, text)
+	} else {
+		text = append(text, '\n')
+	}
 	e.Payload, e.Private = nil, nil
 	return text, nil
 }
 
 func (f *feed) write(text []byte) error {
+	f.begin()
 	f.sent = time.Now()
 	_, err := f.w.Write(text)
 	return err
@@ -216,7 +234,6 @@ func (f *feed) follow(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	f.form = message
 	err := f.write([]byte("retry: 1000\n\n")) // at once, so that the client sees the stream open
 	for err == nil && f.left > 0 {
 		err = f.step(ctx)
