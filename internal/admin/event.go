@@ -22,21 +22,25 @@ const (
 	eventBytes = 64 << 10
 	// heartbeat is the longest that a stream is silent.
 	heartbeat = 15 * time.Second
+	// pace is how often a stream at the end of the log is sent events, at most.
+	pace = 50 * time.Millisecond
 )
 
 // feed is one reading of the log.
 type feed struct {
-	d     *door
-	w     http.ResponseWriter
+	d      *door
+	w      http.ResponseWriter
 	head   eventlog.Head // the end of the log at the start
 	stream bool          // of server-sent events, not lines of JSON
 	kinds  []string
 	left   uint64 // events that may still be sent
 
-	after eventlog.Sequence
-	page  int       // how many events to read next
-	begun bool      // the header is written
-	sent  time.Time // when the client was last sent something
+	after  eventlog.Sequence
+	page   int       // how many events to read next
+	behind bool      // there were more events than were read last
+	begun  bool      // the header is written
+	began  time.Time // when events were read last
+	sent   time.Time // when the client was last sent something
 }
 
 // events streams the log from a cursor. As lines of JSON it ends with the log
@@ -119,11 +123,11 @@ func (d *door) feed(w http.ResponseWriter, r *http.Request) (*feed, error) {
 // until sends the events up to a sequence as lines of JSON.
 func (f *feed) until(ctx context.Context, end eventlog.Sequence) error {
 	for f.after < end && f.left > 0 {
-		read, err := f.next(ctx, int(min(uint64(f.page), uint64(end-f.after))))
-		if err != nil {
+		before := f.after
+		if err := f.next(ctx, int(min(uint64(f.page), uint64(end-f.after)))); err != nil {
 			return err
 		}
-		if read == 0 {
+		if f.after == before {
 			return fmt.Errorf("the log ends with event %d, not with %d", f.after, end)
 		}
 	}
@@ -132,26 +136,30 @@ func (f *feed) until(ctx context.Context, end eventlog.Sequence) error {
 
 // next reads some events behind the cursor, at most limit, sends those that the
 // client wants, and moves the cursor behind all of them.
-func (f *feed) next(ctx context.Context, limit int) (read int, err error) {
+func (f *feed) next(ctx context.Context, limit int) error {
 	page, err := f.d.Log.Read(ctx, f.after, limit)
 	if err != nil {
-		return 0, err
+		return err
 	}
+	f.behind = len(page) == limit
 	// The rest is not kept while the client takes its time, and read again.
 	kept := fit(page, eventBytes)
 	clear(page[kept:])
 	page = page[:kept]
 	f.page = min(eventPage, 2*max(1, kept))
 	for i := range page {
-		if f.left == 0 {
-			break
-		}
-		if err := f.send(ctx, &page[i]); err != nil {
-			return i, err
+		if f.wants(page[i].Kind) {
+			text, err := f.text(ctx, &page[i])
+			if err != nil {
+				return err
+			}
+			if err := f.send(entry{page[i].Sequence, page[i].Kind, text}); err != nil {
+				return err
+			}
 		}
 		f.after = page[i].Sequence
 	}
-	return len(page), nil
+	return nil
 }
 
 // fit is how many events of a page amount to a number of bytes: at least one,
@@ -165,26 +173,13 @@ func fit(page []eventlog.Event, bytes int) int {
 	return len(page)
 }
 
-// send sends an event if the client wants its kind.
-func (f *feed) send(ctx context.Context, e *eventlog.Event) error {
-	if len(f.kinds) > 0 && !slices.Contains(f.kinds, string(e.Kind)) {
-		return nil
-	}
-	text, err := f.text(ctx, e)
-	if err != nil {
-		return err
-	}
-	release, err := f.d.hold(int64(len(text)))
-	if err != nil {
-		return err
-	}
-	defer release()
-	f.left--
-	return f.write(text)
+// wants tells whether the client may be sent one more event, and of this kind.
+func (f *feed) wants(kind eventlog.Kind) bool {
+	return f.left > 0 && (len(f.kinds) == 0 || slices.Contains(f.kinds, string(kind)))
 }
 
-// text is an event as it is sent. Of a long one the parts are dropped, of which
-// the text has all.
+// text is an event in JSON. The parts of a long one are dropped: the text has
+// all of them.
 func (f *feed) text(ctx context.Context, e *eventlog.Event) ([]byte, error) {
 	if size := int64(len(e.Payload)); size > freeAnswer {
 		release, err := f.d.Registry.Reserve(ctx, size)
@@ -194,30 +189,34 @@ func (f *feed) text(ctx context.Context, e *eventlog.Event) ([]byte, error) {
 		defer release()
 	}
 	text, err := e.JSON()
-	if err != nil {
-		return nil, err
-	}
-	if f.stream {
-		text = message(e, text)
-	} else {
-		text = append(text, '\n')
-	}
 	e.Payload, e.Private = nil, nil
-	return text, nil
+	return text, err
 }
 
-func (f *feed) write(text []byte) error {
+// send sends an event: as a line, or in the form of the HTML standard, section
+// "Server-sent events". A JSON text has no line breaks.
+func (f *feed) send(e entry) error {
+	release, err := f.d.hold(int64(len(e.text)))
+	if err != nil {
+		return err
+	}
+	defer release()
+	f.left--
+	if !f.stream {
+		return f.write(e.text, []byte("\n"))
+	}
+	return f.write(fmt.Appendf(nil, "id: %d\nevent: %s\ndata: ", e.sequence, e.kind), e.text, []byte("\n\n"))
+}
+
+func (f *feed) write(parts ...[]byte) error {
 	f.begin()
 	f.sent = time.Now()
-	_, err := f.w.Write(text)
-	return err
-}
-
-// message is an event in the form of the HTML standard, section "Server-sent
-// events". A JSON text has no line breaks.
-func message(e *eventlog.Event, text []byte) []byte {
-	all := fmt.Appendf(make([]byte, 0, len(text)+80), "id: %d\nevent: %s\ndata: ", e.Sequence, e.Kind)
-	return append(append(all, text...), "\n\n"...)
+	for _, part := range parts {
+		if _, err := f.w.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // errClosing ends a stream because the server stops.
@@ -251,11 +250,9 @@ func (f *feed) step(ctx context.Context) error {
 	if err := http.NewResponseController(f.w).Flush(); err != nil {
 		return err
 	}
-	wait, cancel := context.WithDeadline(ctx, f.sent.Add(heartbeat))
-	err := f.d.Log.Wait(wait, f.after)
-	cancel()
+	err := f.wait(ctx)
 	if err == nil {
-		_, err = f.next(ctx, f.page)
+		err = f.round(ctx)
 	} else if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		err = nil
 	}
@@ -263,4 +260,43 @@ func (f *feed) step(ctx context.Context) error {
 		err = f.write(fmt.Appendf(nil, ": waiting\nid: %d\n\n", f.after))
 	}
 	return err
+}
+
+// wait waits for events, until it is time for a sign of life. Where the log
+// grows all the time it lets some of it come together.
+func (f *feed) wait(ctx context.Context) error {
+	until, cancel := context.WithDeadline(ctx, f.sent.Add(heartbeat))
+	defer cancel()
+	if err := f.d.Log.Wait(until, f.after); err != nil || f.behind {
+		return err
+	}
+	select {
+	case <-time.After(pace - time.Since(f.began)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// round sends some events: from the tail that all streams share, if the cursor
+// is near enough to the end of the log.
+func (f *feed) round(ctx context.Context) error {
+	f.began = time.Now()
+	entries, last, err := f.d.tail.after(ctx, f.after)
+	if err != nil {
+		return err
+	}
+	if entries == nil {
+		return f.next(ctx, f.page)
+	}
+	for _, e := range entries {
+		if f.wants(e.kind) {
+			if err := f.send(e); err != nil {
+				return err
+			}
+		}
+		f.after = e.sequence
+	}
+	f.behind = f.after < last
+	return nil
 }

@@ -133,16 +133,20 @@ func (s *server) stream(path string, fields ...string) *stream {
 }
 
 // block reads up to an empty line.
-func (s *stream) block() (text string) {
+func (s *stream) block() string {
 	s.t.Helper()
-	for !strings.HasSuffix(text, "\n\n") {
-		line, err := s.ReadString('\n')
-		text += line
-		if err != nil {
-			s.t.Fatalf("%v after %q", err, text)
-		}
-	}
+	text, err := s.read()
+	must(s.t, err)
 	return text
+}
+
+func (s *stream) read() (text string, err error) {
+	for err == nil && !strings.HasSuffix(text, "\n\n") {
+		var line string
+		line, err = s.ReadString('\n')
+		text += line
+	}
+	return text, err
 }
 
 // next reads the message of an event; sequence 0 is any.
@@ -169,10 +173,9 @@ func (l *fakeLog) append(kinds ...eventlog.Kind) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, kind := range kinds {
-		// {"n": text}
-		payload := append([]byte{0xa1, 0x61, 'n', 0x7a, byte(l.size >> 24), byte(l.size >> 16), byte(l.size >> 8), byte(l.size)}, bytes.Repeat([]byte("x"), l.size)...)
-		if l.size < 1<<16 {
-			payload = []byte{0xa0}
+		payload := []byte{0xa0} // {}
+		if l.size >= 1<<16 {    // {"n": text}
+			payload = append([]byte{0xa1, 0x61, 'n', 0x7a, byte(l.size >> 24), byte(l.size >> 16), byte(l.size >> 8), byte(l.size)}, bytes.Repeat([]byte("x"), l.size)...)
 		}
 		l.events = append(l.events, eventlog.Event{Sequence: eventlog.Sequence(len(l.events) + 1), Kind: kind, ID: strings.Repeat("0", 32), Actor: "a",
 			Payload: payload, PayloadDigest: identity.FromBytes(identity.BLAKE3, payload), PrivateDigest: identity.FromBytes(identity.BLAKE3, nil)})
@@ -358,6 +361,45 @@ func inUse() int {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc + m.StackInuse)
+}
+
+// Followers that are at different places of a growing log, some of whose events
+// are long, get every event once and in order.
+func TestFollowersAtManyPlaces(t *testing.T) {
+	const before, behind = 1000, 1500
+	log := new(fakeLog)
+	grow := func(to int) {
+		for i := len(log.events); i < to; i++ {
+			if log.size = 0; i%97 == 0 {
+				log.size = 1 << 16
+			}
+			log.append(fact.KindTagMoved)
+		}
+	}
+	grow(before)
+	s := newServer(t, func(o *settings) { o.reader = func(eventlog.Reader) eventlog.Reader { return log } })
+	var followers sync.WaitGroup
+	for i, after := range []int{0, 0, 1, 500, 899, 950, 998, 999, 1000, 1000} {
+		f := s.stream(fmt.Sprintf("/events?after=%d&n=%d", after, behind-after))
+		followers.Go(func() {
+			for want := after + 1; want <= behind; want++ {
+				text, err := f.read()
+				if err != nil || !strings.HasPrefix(text, fmt.Sprintf("id: %d\n", want)) {
+					t.Errorf("follower %d: %.100q and %v, want %d", i, text, err, want)
+					return
+				}
+			}
+			if _, err := f.ReadByte(); err != io.EOF {
+				t.Errorf("follower %d: %v at the end", i, err)
+			}
+		})
+	}
+	for i := before; i <= behind; i += 7 {
+		grow(min(i, behind))
+		runtime.Gosched()
+	}
+	grow(behind)
+	followers.Wait()
 }
 
 // A long event is sent by itself, when there is room for it.

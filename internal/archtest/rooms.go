@@ -84,6 +84,7 @@ var Rooms = []Room{
 	{Path: "conformance/clients", Ours: []string{"conformance/harness"}, Modules: []string{orasGo, ggcr}, BlackBox: true},
 	{Path: "conformance/native", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/model", Ours: []string{"conformance/harness"}, BlackBox: true},
+	{Path: "conformance/events", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/crash", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/bench", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "internal/archtest"},
