@@ -5,6 +5,8 @@ COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 FUZZTIME ?= 20s
 SOAK     ?= 1
 BENCH    ?=
+IMAGE    ?= artifactstore
+TAG      ?= $(VERSION)
 
 # Version and commit are stamped here: the go command refuses to where it does
 # not trust the owner of the checkout.
@@ -15,7 +17,7 @@ SERVER  := CGO_ENABLED=0 go run -ldflags "$(LDFLAGS)" ./cmd/artifactstore
 CHECK   := go run ./scripts/check
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test lint type migrate fuzz bench conformance soak vuln clean
+.PHONY: help dev build image test lint type migrate fuzz bench conformance soak vuln clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +27,10 @@ dev: ## Serve on 127.0.0.1:5000 and keep the data in ./data
 
 build: ## Build one static binary, bin/artifactstore
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/artifactstore ./cmd/artifactstore
+
+image: ## Build the container image IMAGE:TAG (artifactstore:VERSION) with docker
+	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags "$(LDFLAGS)" -o bin/linux/artifactstore ./cmd/artifactstore
+	@VERSION=$(VERSION) COMMIT=$(COMMIT) scripts/image bin/linux/artifactstore $(IMAGE):$(TAG)
 
 test: ## Set up and run every test; REQUIRE=all makes a skip a failure
 	@$(CHECK)

@@ -34,9 +34,18 @@ func restrict() { syscall.Umask(0o027) }
 func (f folder) make() error {
 	tree, err := durable.Open(f.path, durable.Options{})
 	if err != nil {
-		return fmt.Errorf("make data folder: %w", err)
+		return fmt.Errorf("make data folder: %w", f.owned(err))
 	}
 	return tree.Close()
+}
+
+// owned adds to an error for want of permission what the operator can do.
+func (f folder) owned(err error) error {
+	if !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	return fmt.Errorf("%w; %s and everything in it must belong to the user that this runs as: chown -R %d:%d %[2]s",
+		err, f.path, os.Getuid(), os.Getgid())
 }
 
 // existing returns the data folder, which must hold a store.
@@ -69,7 +78,7 @@ func (f folder) lock() (unlock func() error, err error) {
 	file, err := root.OpenFile(lockName, os.O_RDWR|os.O_CREATE, 0o640)
 	err = errors.Join(err, root.Close())
 	if err != nil {
-		return nil, fmt.Errorf("open lock of data folder: %w", err)
+		return nil, fmt.Errorf("open lock of data folder: %w", f.owned(err))
 	}
 	if err := f.claim(file); err != nil {
 		return nil, errors.Join(err, file.Close())

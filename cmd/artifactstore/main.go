@@ -65,6 +65,7 @@ distribution API to it: oras, docker, helm, crane and others work unchanged.
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{cmd.CommandPath(), err.Error()}
 	})
-	cmd.AddCommand(serveCommand(), logCommand(), rebuildCommand(), migrateCommand(), configCommand(), versionCommand())
+	cmd.AddCommand(serveCommand(), logCommand(), rebuildCommand(), migrateCommand(), configCommand(),
+		healthcheckCommand(), versionCommand())
 	return cmd
 }

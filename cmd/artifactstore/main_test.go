@@ -100,9 +100,19 @@ func TestVersionSaysWhatWasBuilt(t *testing.T) {
 
 func TestHelpIsEnoughToGetGoing(t *testing.T) {
 	run(t, t.TempDir(), nil).expect(t, 0, "artifactstore serve", "oras push --plain-http localhost:5000/demo:v1")
-	run(t, t.TempDir(), nil, "--help").expect(t, 0, "serve", "log", "rebuild", "migrate", "config", "version", "completion")
-	run(t, t.TempDir(), nil, "serve", "--help").expect(t, 0, "--listen ADDRESS", `(default "127.0.0.1:5000")`,
-		"--data FOLDER", `(default "./data")`, "--config FILE", "--insecure-no-auth", "--log-format FORMAT")
+	run(t, t.TempDir(), nil, "--help").expect(t, 0, "serve", "log", "rebuild", "migrate", "config", "healthcheck", "version", "completion")
+	serve := run(t, t.TempDir(), nil, "serve", "--help")
+	serve.expect(t, 0, "--listen ADDRESS", `(default "127.0.0.1:5000")`,
+		"--data FOLDER", `(default "./data")`, "--config FILE", "--insecure-no-auth", "--log-format FORMAT",
+		"oras pull", "docker push", "artifactstore log ", "no accounts yet", "config show", "docs/quickstart.md", "docs/operations.md")
+	if lines := strings.Count(serve.stdout, "\n"); lines > 42 {
+		t.Errorf("the help of serve has %d lines, which is more than a screen", lines)
+	}
+	for _, key := range []string{"tls.cert", "tls.key", "storage.min_free", "delete.enabled", "log.level"} {
+		if _, ok := config.Lookup(key); !ok || !strings.Contains(serve.stdout, key) {
+			t.Errorf("the help of serve does not name %s, or there is no such key", key)
+		}
+	}
 	run(t, t.TempDir(), nil, "completion", "bash").expect(t, 0, "__start_artifactstore")
 }
 
@@ -120,6 +130,7 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 		{[]string{"log", "--after", "-1"}, "invalid argument"},
 		{[]string{"log", "--kind", "tag"}, `no events of kind "tag"`},
 		{[]string{"version", "--json"}, "unknown flag"},
+		{[]string{"healthcheck", "--timeout", "soon"}, "invalid argument"},
 	}
 	for _, c := range cases {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {

@@ -36,11 +36,27 @@ requests, finishes those in flight and exits; a second signal ends it at once.
 
 With no arguments it listens on 127.0.0.1:5000 and keeps its data in ./data:
 
-  artifactstore serve
-  oras push --plain-http localhost:5000/demo:v1 file.txt
+  artifactstore serve                                        start
+  oras push --plain-http localhost:5000/demo:v1 file.txt     push
+  oras pull --plain-http localhost:5000/demo:v1              pull
+  docker push localhost:5000/team/image:1.0                  push an image
+  artifactstore log                                          see what happened
+  artifactstore healthcheck                                  see whether it takes pushes
 
-Every other setting is a key of a configuration file (--config) or an environment
-variable: see 'artifactstore config show'.`,
+There are no accounts yet: whoever reaches the port can pull, push and delete. Beyond this
+machine it serves only with --insecure-no-auth, for when something else guards the port, such
+as nginx with a password (configs/compose).
+
+Every setting is a key of a YAML file (--config) or an environment variable, such as
+ARTIFACTSTORE_TLS_CERT for tls.cert. Those that are wanted first:
+
+  tls.cert, tls.key     serve HTTPS with this certificate
+  storage.min_free      refuse pushes when less of the disk is free
+  delete.enabled        whether clients may delete
+  log.level             debug, info, warn or error
+
+'artifactstore config show' prints all of them. More is in docs/quickstart.md, and about
+running it for long in docs/operations.md.`,
 		Args: noArguments,
 	}
 	s := addSettings(cmd, serveKeys...)

@@ -269,7 +269,7 @@ func TestHealthEndpoints(t *testing.T) {
 
 func TestReadyzSaysWhenPushesAreRefused(t *testing.T) {
 	// No disk has this much room.
-	s := start(t, t.TempDir(), []string{"ARTIFACTSTORE_STORAGE_RESERVE=1000000TiB"})
+	s := start(t, t.TempDir(), []string{"ARTIFACTSTORE_STORAGE_MIN_FREE=1000000TiB"})
 	status, body := s.do("GET", "/readyz", nil)
 	if status != http.StatusServiceUnavailable || strings.Contains(string(body), s.dir) {
 		t.Errorf("/readyz: %d %s, want 503 without a path", status, body)

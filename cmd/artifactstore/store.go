@@ -75,7 +75,7 @@ func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, lo
 	stores := map[string]storagedriver.Driver{storeOfFiles: driver}
 	s.plane, err = dataplane.New(stores, storeOfFiles, s.ledger, dataplane.Options{
 		InlineLimit: int64(c.Storage.InlineLimit),
-		Reserve:     int64(c.Storage.Reserve),
+		MinFree:     int64(c.Storage.MinFree),
 		Budget:      memory,
 		BootID:      bootID(),
 	})

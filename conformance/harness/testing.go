@@ -9,7 +9,13 @@ import (
 // gives the live state.
 func Start(t testing.TB, env ...string) *Server {
 	t.Helper()
-	s, err := Open(Config{Data: t.TempDir() + "/data", Env: env})
+	return StartIn(t, Config{Data: t.TempDir() + "/data", Env: env})
+}
+
+// StartIn is Start for a data folder, and whatever else, of the caller's choice.
+func StartIn(t testing.TB, config Config) *Server {
+	t.Helper()
+	s, err := Open(config)
 	if err != nil {
 		t.Fatal(err)
 	}

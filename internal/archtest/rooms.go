@@ -82,6 +82,7 @@ var Rooms = []Room{
 	{Path: "conformance/harness", BlackBox: true},
 	{Path: "conformance/oci", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/clients", Ours: []string{"conformance/harness"}, Modules: []string{orasGo, ggcr}, BlackBox: true},
+	{Path: "conformance/deploy", Ours: []string{"conformance/harness"}, Modules: []string{yaml}, BlackBox: true},
 	{Path: "conformance/native", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/model", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/events", Ours: []string{"conformance/harness"}, BlackBox: true},

@@ -77,7 +77,7 @@ type Uploads struct {
 // Storage governs where bytes are kept.
 type Storage struct {
 	InlineLimit Size
-	Reserve     Size
+	MinFree     Size // 0 leaves it to the size of the disk
 }
 
 // Limits bounds what clients can make the server spend.

@@ -53,7 +53,7 @@ func TestEveryFieldHasOneKey(t *testing.T) {
 
 func TestEveryKeySetsItsOwnField(t *testing.T) {
 	// For each type, a value that is no key's default.
-	candidates := []string{"other", "false", "true", "123B", "123B/s", "123h", "json", "warn"}
+	candidates := []string{"other", "false", "true", "123B", "123MiB", "123B/s", "123h", "json", "warn"}
 	for _, k := range config.Keys() {
 		c, defaults := config.Default(), config.Default()
 		value := ""
@@ -184,6 +184,7 @@ func TestValidateBounds(t *testing.T) {
 		{"manifests.max_size", "2GiB", "at most 1GiB"},
 		{"uploads.expire", "59s", "at least 1m"},
 		{"storage.inline_limit", "1025KiB", "at most 1MiB"},
+		{"storage.min_free", "1B", "at least 8MiB"},
 		{"limits.header_size", "1KiB", "at least 4KiB"},
 		{"limits.header_size", "1GiB", "at most 16MiB"},
 		{"limits.header_timeout", "0s", "at least 1s"},

@@ -63,9 +63,9 @@ var keys = []Key{
 
 	{"storage.inline_limit", "Blobs and manifests up to this size are kept in the database, larger ones as files. 0 keeps all bytes in files.",
 		func(c *Config) any { return &c.Storage.InlineLimit }},
-	{"storage.reserve", "Free space of the disk below which pushes get 507, so that deleting still works. " +
-		"0 means 64 MiB or a tenth of the disk, whichever is smaller.",
-		func(c *Config) any { return &c.Storage.Reserve }},
+	{"storage.min_free", "Free space of the disk below which pushes get 507, so that reading and deleting go on. At least 8MiB. " +
+		"0 means 1 GiB or 5 % of the disk, whichever is smaller, but not less than 8 MiB or, on a very small disk, a quarter of it.",
+		func(c *Config) any { return &c.Storage.MinFree }},
 
 	{"limits.header_size", "Largest request header that is accepted; a larger one gets 431.",
 		func(c *Config) any { return &c.Limits.HeaderSize }},

@@ -12,6 +12,9 @@ import (
 // from the memory budget.
 const ParsingWeight = 10
 
+// leastMinFree is what the database may need to go on while pushes are refused.
+const leastMinFree = 8 * MiB
+
 // Validate returns everything that is wrong with the values, each problem
 // naming its key; nothing else is read (a file that a key names may be missing).
 func (c *Config) Validate() Problems {
@@ -26,7 +29,8 @@ func (c *Config) Validate() Problems {
 	v.size("manifests.max_size", c.Manifests.MaxSize, KiB, GiB)
 	v.duration("uploads.expire", c.Uploads.Expire, time.Minute)
 	v.size("storage.inline_limit", c.Storage.InlineLimit, 0, MiB)
-	v.size("storage.reserve", c.Storage.Reserve, 0, math.MaxInt64)
+	v.check(c.Storage.MinFree == 0 || c.Storage.MinFree >= leastMinFree, "storage.min_free",
+		"must be at least "+text(leastMinFree)+", which the database itself may need, or 0 for what suits the disk")
 	v.size("limits.header_size", c.Limits.HeaderSize, 4*KiB, 16*MiB)
 	v.duration("limits.header_timeout", c.Limits.HeaderTimeout, time.Second)
 	v.check(c.Limits.BodyMinRate >= 1, "limits.body_min_rate", "must be at least 1B/s: a connection that never moves would stay for ever")

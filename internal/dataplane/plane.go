@@ -49,10 +49,10 @@ type Options struct {
 	// content row. At 0 even an empty one becomes an object. Under memory
 	// pressure sequences above 16 KiB may become objects too.
 	InlineLimit int64
-	// Reserve is the number of bytes that a store keeps free for what must
-	// go on when pushes are refused. 0 means 64 MiB or a tenth of the store,
-	// whichever is less.
-	Reserve int64
+	// MinFree is the number of free bytes below which a store takes no
+	// pushes, so that what needs little room goes on. 0 means 1 GiB or 5 %
+	// of the store, whichever is less, but what the database needs at least.
+	MinFree int64
 	// Budget bounds the memory of transfers; nil means one of DefaultBudget.
 	Budget *budget.Budget
 	// BootID identifies the run of the machine. What was staged in another

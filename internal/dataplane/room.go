@@ -12,10 +12,15 @@ import (
 )
 
 const (
-	defaultReserve = 64 << 20
-	// reserveFiles is how many names a store keeps free, never more than a
+	// maxMinFree bounds the twentieth of a store that it keeps free by default.
+	maxMinFree = 1 << 30
+	// databaseRoom is what the ledger, on the same disk, may need to go on: its
+	// write-ahead log of 4 MiB, and as much to move that into the database.
+	// Where a quarter of the disk is less than that it has to do.
+	databaseRoom = 8 << 20
+	// minFreeFiles is how many names a store keeps free, never more than a
 	// tenth of what it has.
-	reserveFiles = 64
+	minFreeFiles = 64
 	// healthAge is how long an answer of a store about its room is good. The
 	// ledger, which may be on the same disk, writes uncounted meanwhile.
 	healthAge = 10 * time.Millisecond
@@ -37,9 +42,9 @@ type room struct {
 	spent  int64 // bytes written since asked
 }
 
-// take returns an error that wraps fact.ErrFull if n more bytes would touch
-// the reserve, or one that says why the store takes no writes. The bytes are
-// counted as written if it returns nil.
+// take returns an error that wraps fact.ErrFull if n more bytes would leave
+// less free than must be, or one that says why the store takes no writes. The
+// bytes are counted as written if it returns nil.
 func (r *room) take(ctx context.Context, n int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -86,18 +91,18 @@ func (r *room) short(n int64) error {
 	if h.Total >= 0 && h.Free-r.spent-n < r.kept(h.Total) {
 		return fmt.Errorf("%d of %d bytes are free: %w", max(0, h.Free-r.spent), h.Total, fact.ErrFull)
 	}
-	if h.TotalFiles >= 0 && h.FreeFiles < min(reserveFiles, h.TotalFiles/10) {
+	if h.TotalFiles >= 0 && h.FreeFiles < min(minFreeFiles, h.TotalFiles/10) {
 		return fmt.Errorf("%d of %d files are free: %w", h.FreeFiles, h.TotalFiles, fact.ErrFull)
 	}
 	return nil
 }
 
-// kept is the reserve in bytes of a store that has total.
+// kept is how many bytes of a store that has total stay free.
 func (o Options) kept(total int64) int64 {
-	if o.Reserve > 0 {
-		return o.Reserve
+	if o.MinFree > 0 {
+		return o.MinFree
 	}
-	return min(defaultReserve, total/10)
+	return max(min(maxMinFree, total/20), min(databaseRoom, total/4))
 }
 
 // Room returns nil while pushes can be taken: else an error that wraps

@@ -33,36 +33,43 @@ const (
 )
 
 // onDisk is a plane over a disk, and the clock of both.
-func onDisk(t *testing.T, h storagedriver.Health, reserve int64) (*dataplane.Plane, *disk, *time.Time) {
+func onDisk(t *testing.T, h storagedriver.Health, minFree int64) (*dataplane.Plane, *disk, *time.Time) {
 	t.Helper()
 	d := &disk{Driver: memory.New(memory.Options{}), health: h}
 	now := time.Unix(1_700_000_000, 0)
-	p, _ := newPlane(t, d, dataplane.Options{Reserve: reserve, Now: func() time.Time { return now }})
+	p, _ := newPlane(t, d, dataplane.Options{MinFree: minFree, Now: func() time.Time { return now }})
 	return p, d, &now
 }
 
-func TestPushesStopAtTheReserve(t *testing.T) {
+func TestPushesStopBeforeTheDiskIsFull(t *testing.T) {
 	unlimited := storagedriver.Unlimited()
+	of := func(free, total int64) storagedriver.Health {
+		return storagedriver.Health{Free: free, Total: total, FreeFiles: -1, TotalFiles: -1}
+	}
 	for _, c := range []struct {
 		name    string
 		health  storagedriver.Health
-		reserve int64
+		minFree int64
 		full    bool
 	}{
 		{"no known limit", unlimited, 0, false},
-		{"no known limit and a reserve", unlimited, gib, false},
-		{"64 MiB free of a large disk", storagedriver.Health{Free: 64 * mib, Total: 100 * gib, FreeFiles: -1, TotalFiles: -1}, 0, false},
-		{"less free of a large disk", storagedriver.Health{Free: 64*mib - 1, Total: 100 * gib, FreeFiles: -1, TotalFiles: -1}, 0, true},
-		{"a tenth free of a small disk", storagedriver.Health{Free: mib, Total: 10 * mib, FreeFiles: -1, TotalFiles: -1}, 0, false},
-		{"less free of a small disk", storagedriver.Health{Free: mib - 1, Total: 10 * mib, FreeFiles: -1, TotalFiles: -1}, 0, true},
-		{"more free than was chosen", storagedriver.Health{Free: mib, Total: 100 * gib, FreeFiles: -1, TotalFiles: -1}, mib, false},
-		{"less free than was chosen", storagedriver.Health{Free: gib, Total: 100 * gib, FreeFiles: -1, TotalFiles: -1}, 2 * gib, true},
+		{"no known limit and a chosen room", unlimited, gib, false},
+		{"1 GiB free of a large disk", of(gib, 100*gib), 0, false},
+		{"less free of a large disk", of(gib-1, 100*gib), 0, true},
+		{"a twentieth free of a small disk", of(512*mib, 10*gib), 0, false},
+		{"less free of a small disk", of(512*mib-1, 10*gib), 0, true},
+		{"as much free as the database needs", of(8*mib, 100*mib), 0, false},
+		{"less free than the database needs", of(8*mib-1, 100*mib), 0, true},
+		{"a quarter free of a very small disk", of(mib/2, 2*mib), 0, false},
+		{"less free of a very small disk", of(mib/2-1, 2*mib), 0, true},
+		{"more free than was chosen", of(8*mib, 100*gib), 8 * mib, false},
+		{"less free than was chosen", of(gib, 100*gib), 2 * gib, true},
 		{"few names left", storagedriver.Health{Free: gib, Total: 10 * gib, FreeFiles: 63, TotalFiles: 100_000}, 0, true},
 		{"names left", storagedriver.Health{Free: gib, Total: 10 * gib, FreeFiles: 64, TotalFiles: 100_000}, 0, false},
 		{"a tenth of few names left", storagedriver.Health{Free: gib, Total: 10 * gib, FreeFiles: 10, TotalFiles: 100}, 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p, _, _ := onDisk(t, c.health, c.reserve)
+			p, _, _ := onDisk(t, c.health, c.minFree)
 			err := p.Room(t.Context())
 			ingestErr := p.Ingest(t.Context(), &fact.Staged{ID: "a"}, bytes.NewReader(nil), spilled)
 			if errors.Is(err, fact.ErrFull) != c.full || errors.Is(ingestErr, fact.ErrFull) != c.full {
@@ -90,14 +97,13 @@ func TestTheStoreIsNotAskedEveryTime(t *testing.T) {
 }
 
 // Between two answers of the store, what is written is counted: a fast upload
-// cannot run through the reserve. What was accepted stays accepted, and the
+// cannot use up what must stay free. What was accepted stays accepted, and the
 // upload goes on when there is room again.
-func TestAnUploadStopsAtTheReserveAndGoesOnLater(t *testing.T) {
-	p, d, _ := onDisk(t, storagedriver.Health{Free: 66 * mib, Total: 100 * gib, FreeFiles: -1, TotalFiles: -1}, 0)
+func TestAnUploadStopsBeforeTheDiskIsFullAndGoesOnLater(t *testing.T) {
+	p, d, _ := onDisk(t, storagedriver.Health{Free: gib + 2*mib, Total: 100 * gib, FreeFiles: -1, TotalFiles: -1}, 0)
 	data, s := random(int(8*mib), 1), fact.Staged{ID: "a"}
-	d.health.Free = 66 * mib
 	must(t, p.Room(t.Context()))
-	d.health.Free = 64*mib - 1 // what the store says when it is asked again
+	d.health.Free = gib - 1 // what the store says when it is asked again
 	err := p.Ingest(t.Context(), &s, bytes.NewReader(data), spilled)
 	wants(t, err, fact.ErrFull)
 	if s.Offset == 0 || s.Offset > 2*mib {
@@ -105,7 +111,7 @@ func TestAnUploadStopsAtTheReserveAndGoesOnLater(t *testing.T) {
 	}
 	wants(t, p.Ingest(t.Context(), &s, bytes.NewReader(data[s.Offset:]), spilled), fact.ErrFull)
 
-	d.health.Free = gib // at once
+	d.health.Free = 2 * gib // at once
 	ingest(t, p, &s, data[s.Offset:])
 	sealed, err := p.Seal(t.Context(), &s, "")
 	must(t, err, p.Publish(t.Context(), s))

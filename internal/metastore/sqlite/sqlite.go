@@ -26,9 +26,11 @@ const (
 	maxReaders  = 4
 	idleReaders = time.Minute // after which a reader is closed; each costs about 2 MB
 	busyTimeout = 10 * time.Second
+	pageSize    = 4096
 	// tidyPages is the size of the WAL from which Tidy moves it into the
-	// database, in pages of 4 KiB. It stays below the reserve that the data plane
-	// keeps free, so that there is room to move it.
+	// database, in pages. The data plane keeps twice as much free, so that
+	// there is room to write it and to move it; of a disk so small that this
+	// is a quarter of it, the WAL gets an eighth.
 	tidyPages = 1000
 	// sparePages is how many unused pages the file keeps for new rows.
 	sparePages = 8192

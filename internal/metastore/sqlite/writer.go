@@ -16,6 +16,7 @@ type writer struct {
 	scratch bool
 	flush   bool // synchronous is FULL
 	wal     int  // pages in the WAL after the last commit
+	tidy    int  // pages in the WAL from which Tidy moves it
 }
 
 func (db *DB) openWriter(ctx context.Context) (*writer, error) {
@@ -38,7 +39,10 @@ func (db *DB) openWriter(ctx context.Context) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: c, scratch: db.options.Scratch, flush: true}
+	w := &writer{conn: c, scratch: db.options.Scratch, flush: true, tidy: tidyPages}
+	if size := diskSize(db.path); size > 0 {
+		w.tidy = int(min(tidyPages, size/pageSize/8))
+	}
 	if !w.scratch {
 		if err := w.checkMode(); err != nil {
 			return nil, errors.Join(err, c.close())
@@ -108,7 +112,7 @@ func (w *writer) Rollback() error {
 // database, as far as no reader still needs it, and gives pages that are no
 // longer used back to the file system.
 func (w *writer) Tidy() error {
-	if w.scratch || w.wal < tidyPages {
+	if w.scratch || w.wal < w.tidy {
 		return nil
 	}
 	if _, _, err := w.db.WALCheckpoint("", sqlite3.CHECKPOINT_PASSIVE); err != nil {
