@@ -91,7 +91,7 @@ func (d *description) operation(path string) (template string, ok bool) {
 
 // check holds an answer to what the description says of it: its status, its
 // header, its content type, its body.
-func (d *description) check(t *testing.T, method, path string, r *reply) {
+func (d *description) check(t testing.TB, method, path string, r *reply) {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -136,7 +136,7 @@ func (d *description) check(t *testing.T, method, path string, r *reply) {
 // ours are the headers of every HTTP answer.
 var ours = []string{"Date", "Content-Type", "Content-Length"}
 
-func (d *description) checkHeader(t *testing.T, at string, r *reply) {
+func (d *description) checkHeader(t testing.TB, at string, r *reply) {
 	t.Helper()
 	described, _ := d.object(at + "/headers")
 	for name := range described {
@@ -157,7 +157,7 @@ func (d *description) checkHeader(t *testing.T, at string, r *reply) {
 }
 
 // bodies are the JSON texts of a body that are described by a schema.
-func bodies(t *testing.T, contentType string, body []byte) (texts [][]byte) {
+func bodies(t testing.TB, contentType string, body []byte) (texts [][]byte) {
 	switch contentType {
 	case "text/plain", "application/cbor":
 		return nil
@@ -177,7 +177,7 @@ func bodies(t *testing.T, contentType string, body []byte) (texts [][]byte) {
 	return [][]byte{body}
 }
 
-func (d *description) validate(t *testing.T, what, pointer string, text []byte) {
+func (d *description) validate(t testing.TB, what, pointer string, text []byte) {
 	t.Helper()
 	schema, err := d.compiler.Compile(source + "#" + (&url.URL{Path: pointer}).EscapedPath())
 	must(t, err)

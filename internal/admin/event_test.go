@@ -107,7 +107,7 @@ func TestLogAsAStream(t *testing.T) {
 // stream is an open stream of events.
 type stream struct {
 	*bufio.Reader
-	t *testing.T
+	t testing.TB
 }
 
 func (s *server) stream(path string, fields ...string) *stream {
@@ -204,7 +204,7 @@ func (l *fakeLog) read() int {
 }
 
 // bubble opens a stream of a log within a synctest bubble.
-func bubble(t *testing.T, o admin.Options, query string) (*stream, func()) {
+func bubble(t testing.TB, o admin.Options, query string) (*stream, func()) {
 	t.Helper()
 	client := &http.Client{Transport: inproc.Transport(admin.New(o))}
 	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://localhost"+admin.Prefix+"/events"+query, nil)

@@ -86,8 +86,13 @@ func TestDescriptionIsWellFormed(t *testing.T) {
 	}
 	for kind, all := range d.root["components"].(map[string]any) {
 		for name := range all.(map[string]any) {
-			if at := "/components/" + kind + "/" + name; !used[at] {
+			at := "/components/" + kind + "/" + name
+			if !used[at] {
 				t.Errorf("%s is used nowhere", at)
+			}
+			if kind == "schemas" { // against the meta-schema of JSON Schema 2020-12
+				_, err := d.compiler.Compile(source + "#" + at)
+				must(t, err)
 			}
 		}
 	}

@@ -3,8 +3,11 @@ package admin_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"reflect"
+	"strings"
 	"testing"
 
 	"artifactstore/internal/admin"
@@ -197,6 +200,30 @@ func FuzzQuery(f *testing.F) {
 			if number < 0 {
 				t.Errorf("place %v", place)
 			}
+		}
+	})
+}
+
+// Whatever path is asked for, the answer is one that the description has, and
+// never a failure.
+func FuzzPath(f *testing.F) {
+	s := newServer(f)
+	image := s.pushImage("a/tags", "v1", 1)
+	for _, path := range append([]string{"repositories/a%2Ftags/manifests/v1/info?n=1", "events?after=1&n=1&kind=v1.tag.moved", "repositories/%2e%2e/tags",
+		"digests/" + sha256Of(image) + "/references?after=1.2.3.4", "repositories/a%252Ftags//", "repositories/;/tags?;", "uploads?n=%00"}, admin.Routes()...) {
+		f.Add(path)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		path = admin.Prefix + "/" + strings.TrimPrefix(path, admin.Prefix+"/")
+		at, err := url.ParseRequestURI(path)
+		if err != nil {
+			return // the HTTP server refuses it
+		}
+		w := httptest.NewRecorder()
+		s.handler.ServeHTTP(w, &http.Request{Method: "GET", URL: at, Host: "localhost", Header: http.Header{}, Body: http.NoBody})
+		r := &reply{t, path, w.Code, w.Header(), w.Body.Bytes()}
+		if s.doc.check(t, "GET", at.EscapedPath(), r); w.Code >= 500 {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	})
 }

@@ -39,7 +39,7 @@ const inlineLimit = 4 << 10
 // through one, operators look through the other. When the test ends, replaying
 // its log must give its views.
 type server struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	log     *logBuffer
 	ledger  *metastore.Store
@@ -56,7 +56,7 @@ type settings struct {
 	reader   func(eventlog.Reader) eventlog.Reader
 }
 
-func newServer(t *testing.T, change ...func(*settings)) *server {
+func newServer(t testing.TB, change ...func(*settings)) *server {
 	t.Helper()
 	var o settings
 	for _, f := range change {
@@ -137,7 +137,7 @@ func (l *logBuffer) String() string {
 
 // reply is a response that was read to its end.
 type reply struct {
-	t      *testing.T
+	t      testing.TB
 	what   string
 	status int
 	header http.Header
