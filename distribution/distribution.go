@@ -87,6 +87,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Docker-Distribution-Api-Version", "registry/2.0")
 	header.Set("X-Content-Type-Options", "nosniff")
 	t := parsePath(r.URL.EscapedPath())
+	web.SetRoute(r.Context(), t.endpoint.String())
 	web.SetPath(r.Context(), redacted(r.URL.EscapedPath()))
 	if err := d.serve(w, r, t); err != nil {
 		fail(w, r, t, err)

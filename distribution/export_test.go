@@ -10,14 +10,9 @@ import (
 
 type Target struct{ Endpoint, Name, Item string }
 
-var endpointNames = map[endpoint]string{
-	endpointNone: "", endpointBase: "base", endpointCatalog: "catalog", endpointTags: "tags", endpointManifest: "manifest",
-	endpointBlob: "blob", endpointUploads: "uploads", endpointUpload: "upload", endpointReferrer: "referrer",
-}
-
 func ParsePath(path string) Target {
 	t := parsePath(path)
-	return Target{endpointNames[t.endpoint], t.name, t.item}
+	return Target{t.endpoint.String(), t.name, t.item}
 }
 
 func ParseRange(header string, size int64) (offset, length int64, whole bool, err error) {

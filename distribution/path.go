@@ -1,6 +1,10 @@
 package distribution
 
-import "strings"
+import (
+	"strings"
+
+	"artifactstore/internal/web"
+)
 
 // endpoint is one of the URL forms of the API.
 type endpoint int
@@ -16,6 +20,16 @@ const (
 	endpointUpload                   // /v2/<name>/blobs/uploads/<session>
 	endpointReferrer                 // /v2/<name>/referrers/<digest>
 )
+
+// names has the name of each endpoint, for those who observe requests.
+var names = [...]string{
+	endpointNone: web.RouteNone, endpointBase: "base", endpointCatalog: "catalog", endpointTags: "tags",
+	endpointManifest: "manifest", endpointBlob: "blob", endpointUploads: "uploads", endpointUpload: "upload",
+	endpointReferrer: "referrers",
+}
+
+// String is the name of the endpoint.
+func (e endpoint) String() string { return names[e] }
 
 // target is a parsed path. The parts are as the client wrote them: whether they
 // are a name, a tag or a digest is for the registry to say.

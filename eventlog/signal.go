@@ -29,6 +29,13 @@ func (s *Signal) Announce(last Sequence) {
 	}
 }
 
+// Last is the sequence that was announced last, 0 if none was.
+func (s *Signal) Last() Sequence {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
 // Wait returns nil when an event after a sequence was announced, or the
 // context's error.
 func (s *Signal) Wait(ctx context.Context, after Sequence) error {

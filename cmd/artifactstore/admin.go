@@ -15,8 +15,12 @@ import (
 // only looked at.
 func adminDoor(c *config.Config, store *store, closing <-chan struct{}, ready func(context.Context) error, log *slog.Logger) http.Handler {
 	v, commit := buildVersion()
+	var scrapes http.Handler
+	if store.watch != nil {
+		scrapes = store.watch.metrics.Handler(log)
+	}
 	return admin.New(admin.Options{
-		Registry: store.registry, Log: store.ledger.Events(), Ready: ready, Health: store.health,
+		Metrics: scrapes, Registry: store.registry, Log: store.ledger.Events(), Ready: ready, Health: store.health,
 		Held: store.held, Hosts: c.Admin.HostNames(), Closing: closing, Errors: log,
 		Program: admin.Program{Version: v, Commit: commit, Go: runtime.Version(), Started: time.Now().UTC()},
 	})

@@ -9,14 +9,8 @@ import (
 )
 
 func configCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "config",
-		Short: "Check, show or describe the configuration",
-		Args:  noSuchCommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(configCheckCommand(), configShowCommand(), configSchemaCommand())
-	return cmd
+	return group("config", "Check, show or describe the configuration",
+		configCheckCommand(), configShowCommand(), configSchemaCommand())
 }
 
 func configCheckCommand() *cobra.Command {
@@ -25,7 +19,8 @@ func configCheckCommand() *cobra.Command {
 		Short: "Check the configuration as serve would, and start nothing",
 		Long: `Check reads FILE (or the file of --config), the environment and the flags as
 serve would, and starts nothing. All problems are printed, each with its place.`,
-		Args: atMost(1),
+		Example: `  artifactstore config check /etc/artifactstore.yaml`,
+		Args:    atMost(1),
 	}
 	s := addSettings(cmd, serveKeys...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -47,9 +42,10 @@ serve would, and starts nothing. All problems are printed, each with its place.`
 
 func configShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "show",
-		Short: "Print the effective configuration as YAML, with the source of each value",
-		Args:  noArguments,
+		Use:     "show",
+		Short:   "Print the effective configuration as YAML, with the source of each value",
+		Example: `  artifactstore config show --config /etc/artifactstore.yaml`,
+		Args:    noArguments,
 	}
 	s := addSettings(cmd, serveKeys...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -69,9 +65,10 @@ func configShowCommand() *cobra.Command {
 
 func configSchemaCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "schema",
-		Short: "Print a JSON Schema of the configuration file",
-		Args:  noArguments,
+		Use:     "schema",
+		Short:   "Print a JSON Schema of the configuration file",
+		Example: `  artifactstore config schema > artifactstore.schema.json`,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := cmd.OutOrStdout().Write(config.Schema())
 			return err

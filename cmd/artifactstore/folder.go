@@ -90,7 +90,7 @@ func (f folder) lock() (unlock func() error, err error) {
 func (f folder) claim(file *os.File) error {
 	err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return fmt.Errorf("data folder %s is in use by %s: stop that first, or use another folder (--data)", f.path, holder(file))
+		return fmt.Errorf("data folder %s is in use by %s: stop that first, or use another folder", f.path, holder(file))
 	}
 	if err != nil {
 		return fmt.Errorf("lock data folder %s: %w", f.path, err)

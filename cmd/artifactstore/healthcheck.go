@@ -29,6 +29,8 @@ images, which have neither a shell nor curl.
 The exit code is 0 if it does, and 1 if it does not or gives no answer in time. It connects to
 the address of the key listen, on this machine if that is every address. Over TLS the server
 must show the certificate that tls.cert holds, whatever names are in it.`,
+		Example: `  artifactstore healthcheck
+  artifactstore healthcheck --live --timeout 1s`,
 		Args: noArguments,
 	}
 	s := addSettings(cmd, "listen")

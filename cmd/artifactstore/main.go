@@ -1,8 +1,8 @@
 // Command artifactstore is a registry for durable artifacts that speaks the
 // OCI distribution API, and the tools to look after one.
 //
-// It exits with 0 after success, 1 after a failure or when a check found a
-// difference, and 2 when the command line is wrong.
+// It exits with 0 after success, 1 after a failure, when something was not found
+// or when a check found a difference, and 2 when the command line is wrong.
 package main
 
 import (
@@ -56,7 +56,11 @@ distribution API to it: oras, docker, helm, crane and others work unchanged.
 
   artifactstore serve                                        start it on 127.0.0.1:5000
   oras push --plain-http localhost:5000/demo:v1 file.txt     push a file
-  oras pull --plain-http localhost:5000/demo:v1              pull it again`,
+  oras pull --plain-http localhost:5000/demo:v1              pull it again
+  artifactstore tag list demo                                look inside
+
+It exits with 0 after success, 1 after a failure, when something was not found or when
+a check found a difference, and 2 when the command line is wrong.`,
 		Args:          noSuchCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceUsage:  true,
@@ -65,7 +69,20 @@ distribution API to it: oras, docker, helm, crane and others work unchanged.
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{cmd.CommandPath(), err.Error()}
 	})
-	cmd.AddCommand(serveCommand(), logCommand(), rebuildCommand(), migrateCommand(), configCommand(),
-		healthcheckCommand(), versionCommand())
+	add(cmd, "Run:", serveCommand(), configCommand())
+	add(cmd, "Look inside, a running server or a stopped store:", statusCommand(), repoCommand(), tagCommand(), manifestCommand(),
+		digestCommand(), eventsCommand(), usageCommand(), storageCommand(), uploadsCommand())
+	add(cmd, "Look after:", backupCommand(), rebuildCommand(), migrateCommand(), healthcheckCommand(), versionCommand())
+	cmd.SetHelpCommandGroupID("Look after:")
+	cmd.SetCompletionCommandGroupID("Look after:")
 	return cmd
+}
+
+// add adds commands under a title of the help.
+func add(cmd *cobra.Command, title string, commands ...*cobra.Command) {
+	cmd.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, c := range commands {
+		c.GroupID = title
+		cmd.AddCommand(c)
+	}
 }

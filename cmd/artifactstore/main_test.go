@@ -45,7 +45,7 @@ func command(t *testing.T, dir string, env []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(t.Context(), binary, args...)
 	cmd.Dir = dir
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, config.EnvPrefix) {
+		if !strings.HasPrefix(v, config.EnvPrefix) && !strings.HasPrefix(v, "OTEL_") {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
@@ -100,11 +100,11 @@ func TestVersionSaysWhatWasBuilt(t *testing.T) {
 
 func TestHelpIsEnoughToGetGoing(t *testing.T) {
 	run(t, t.TempDir(), nil).expect(t, 0, "artifactstore serve", "oras push --plain-http localhost:5000/demo:v1")
-	run(t, t.TempDir(), nil, "--help").expect(t, 0, "serve", "log", "rebuild", "migrate", "config", "healthcheck", "version", "completion")
+	run(t, t.TempDir(), nil, "--help").expect(t, 0, "serve", "events", "rebuild", "migrate", "config", "healthcheck", "version", "completion")
 	serve := run(t, t.TempDir(), nil, "serve", "--help")
 	serve.expect(t, 0, "--listen ADDRESS", `(default "127.0.0.1:5000")`,
 		"--data FOLDER", `(default "./data")`, "--config FILE", "--insecure-no-auth", "--log-format FORMAT",
-		"oras pull", "docker push", "artifactstore log ", "no accounts yet", "config show", "docs/quickstart.md", "docs/operations.md")
+		"oras pull", "docker push", "artifactstore tag history ", "no accounts yet", "config show", "docs/quickstart.md", "docs/operations.md")
 	if lines := strings.Count(serve.stdout, "\n"); lines > 42 {
 		t.Errorf("the help of serve has %d lines, which is more than a screen", lines)
 	}
@@ -127,9 +127,10 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 		{[]string{"serve", "--lisen", "x"}, "unknown flag: --lisen"},
 		{[]string{"serve", "--insecure-no-auth=perhaps"}, "invalid argument"},
 		{[]string{"config", "check", "a", "b"}, `unexpected argument "b"`},
-		{[]string{"log", "--after", "-1"}, "invalid argument"},
-		{[]string{"log", "--kind", "tag"}, `no events of kind "tag"`},
-		{[]string{"version", "--json"}, "unknown flag"},
+		{[]string{"events", "--after", "-1"}, "invalid argument"},
+		{[]string{"version", "--yaml"}, "unknown flag"},
+		{[]string{"backup"}, "--to: name the folder of the copy"},
+		{[]string{"backup", "--to", "copy", "now"}, `unexpected argument "now"`},
 		{[]string{"healthcheck", "--timeout", "soon"}, "invalid argument"},
 	}
 	for _, c := range cases {
@@ -188,7 +189,8 @@ func TestServeRefusesToBeReachableWithoutSayingSo(t *testing.T) {
 }
 
 func TestCommandsThatNeedAStoreSaySo(t *testing.T) {
-	for _, args := range [][]string{{"log"}, {"rebuild"}, {"rebuild", "--check"}, {"migrate"}} {
+	for _, args := range [][]string{{"events", "--data", "./data"}, {"repo", "list", "--data", "./data"}, {"rebuild"}, {"rebuild", "--check"}, {"migrate"},
+		{"backup", "--to", "copy"}} {
 		dir := t.TempDir()
 		run(t, dir, nil, args...).expect(t, 1, "there is no store in ./data: name its folder with --data")
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {

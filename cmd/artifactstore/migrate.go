@@ -17,7 +17,8 @@ func migrateCommand() *cobra.Command {
 nothing if that is done already. No server may run meanwhile. When it is interrupted, run it
 again: it goes on where it was. Serve does the same by itself when it starts. An older
 version cannot use the store afterwards, so make a backup first.`,
-		Args: noArguments,
+		Example: `  artifactstore migrate --data /var/lib/artifactstore`,
+		Args:    noArguments,
 	}
 	s := addSettings(cmd, "data")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {

@@ -24,6 +24,8 @@ it goes on where it was.
 With --check nothing is changed: the log is verified and replayed on the side, and every
 row of every view is compared. That may run beside a server. It exits with 1 at the first
 difference, or at the first event that was changed, dropped, reordered or cut off.`,
+		Example: `  artifactstore rebuild --check --data /var/lib/artifactstore
+  artifactstore rebuild --data /var/lib/artifactstore`,
 		Args: noArguments,
 	}
 	s := addSettings(cmd, "data")

@@ -34,14 +34,7 @@ func serveCommand() *cobra.Command {
 		Long: `Serve runs the registry until SIGTERM or SIGINT. Then it takes no more
 requests, finishes those in flight and exits; a second signal ends it at once.
 
-With no arguments it listens on 127.0.0.1:5000 and keeps its data in ./data:
-
-  artifactstore serve                                        start
-  oras push --plain-http localhost:5000/demo:v1 file.txt     push
-  oras pull --plain-http localhost:5000/demo:v1              pull
-  docker push localhost:5000/team/image:1.0                  push an image
-  artifactstore log                                          see what happened
-  artifactstore healthcheck                                  see whether it takes pushes
+With no arguments it listens on 127.0.0.1:5000 and keeps its data in ./data.
 
 There are no accounts yet: whoever reaches the port can pull, push and delete. Beyond this
 machine it serves only with --insecure-no-auth, for when something else guards the port, such
@@ -57,6 +50,12 @@ ARTIFACTSTORE_TLS_CERT for tls.cert. Those that are wanted first:
 
 'artifactstore config show' prints all of them. More is in docs/quickstart.md, and about
 running it for long in docs/operations.md.`,
+		Example: `  artifactstore serve                                        start
+  oras push --plain-http localhost:5000/demo:v1 file.txt     push
+  oras pull --plain-http localhost:5000/demo:v1              pull
+  docker push localhost:5000/team/image:1.0                  push an image
+  artifactstore tag history demo:v1                          see who moved a tag, and when
+  artifactstore healthcheck                                  see whether it takes pushes`,
 		Args: noArguments,
 	}
 	s := addSettings(cmd, serveKeys...)
@@ -81,11 +80,17 @@ func serve(ctx context.Context, c *config.Config, w io.Writer) (err error) {
 	}
 	log := newLogger(c.Log, w)
 	limitMemory(c)
-	store, err := openStore(ctx, c, log)
+	watch, err := newWatch(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer watch.stop(ctx)
+	store, err := openStore(ctx, c, log, watch)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.close()) }()
+	watch.state(ctx, store)
 	data, err := filepath.Abs(c.Data)
 	if err != nil {
 		return fmt.Errorf("find data folder: %w", err)
@@ -128,7 +133,7 @@ type door struct {
 // openDoors opens the listeners: that of clients, then that of operators.
 func openDoors(ctx context.Context, c *config.Config, store *store, certificate *tls.Config, log *slog.Logger) ([]door, error) {
 	o := web.Options{
-		Log: log, Failure: distribution.Failure, TLS: certificate,
+		Log: log, Observe: store.watch.requests(), Failure: distribution.Failure, TLS: certificate,
 		MinRate: int64(c.Limits.BodyMinRate), HeaderTimeout: time.Duration(c.Limits.HeaderTimeout),
 		HeaderBytes: int(c.Limits.HeaderSize), DrainTimeout: time.Duration(c.Shutdown.Timeout),
 	}
@@ -241,13 +246,21 @@ func greet(c *config.Config, doors []door, data string, w io.Writer) {
 	if c.TLS.Cert == "" {
 		scheme, insecure = "http", "--plain-http "
 	}
-	host := address.String()
-	if tcp, ok := address.(*net.TCPAddr); ok && (tcp.IP.IsLoopback() || tcp.IP.IsUnspecified()) {
-		host = fmt.Sprintf("localhost:%d", tcp.Port)
-	}
 	fmt.Fprintf(w, "artifactstore listens on %s://%s and keeps its data in %s\n", scheme, address, data)
-	fmt.Fprintf(w, "Push to it:  oras push %s%s/demo:v1 FILE    Stop it:  Ctrl-C\n", insecure, host)
+	fmt.Fprintf(w, "Push to it:  oras push %s%s/demo:v1 FILE    Stop it:  Ctrl-C\n", insecure, near(address))
 	if len(doors) > 1 {
-		fmt.Fprintf(w, "Look inside:  artifactstore status, or http://%s%s/status\n", doors[1].Addr(), admin.Prefix)
+		host, flag := near(doors[1].Addr()), ""
+		if "http://"+doors[1].Addr().String() != defaultServer {
+			flag = " --server " + host
+		}
+		fmt.Fprintf(w, "Look inside:  artifactstore status%s, or http://%s%s/status\n", flag, host, admin.Prefix)
 	}
+}
+
+// near is an address as it is reached from this machine.
+func near(address net.Addr) string {
+	if tcp, ok := address.(*net.TCPAddr); ok && (tcp.IP.IsLoopback() || tcp.IP.IsUnspecified()) {
+		return fmt.Sprintf("localhost:%d", tcp.Port)
+	}
+	return address.String()
 }

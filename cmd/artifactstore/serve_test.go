@@ -31,6 +31,7 @@ type server struct {
 	cmd     *exec.Cmd
 	dir     string // its working directory
 	address string // where it listens
+	admin   string // and for operators
 	log     *output
 	ended   chan struct{} // closed after the process has gone
 }
@@ -97,6 +98,11 @@ func start(t *testing.T, dir string, env []string, args ...string) *server {
 		t.Fatalf("serve did not start:\n%s", s.log)
 	}
 	s.address = m[1] + m[2]
+	m = s.log.await(`Look inside: .* --server (\S+),|"msg":"serving","door":"admin","address":"([^"]+)"`, s.ended)
+	if m == nil {
+		t.Fatalf("serve has no door for operators:\n%s", s.log)
+	}
+	s.admin = strings.Replace(m[1]+m[2], "localhost", "127.0.0.1", 1)
 	return s
 }
 
@@ -345,8 +351,8 @@ func TestFilesAreClosedToOthers(t *testing.T) {
 		}
 	}
 	modes("while serving")
-	run(t, dir, nil, "log").expect(t, 0)
-	modes("after log")
+	run(t, dir, nil, "usage", "--data", "data").expect(t, 0)
+	modes("after a look")
 	for _, name := range []string{"artifactstore.db", "artifactstore.db-wal", "artifactstore.db-shm", "lock", "store"} {
 		if !seen[name] {
 			t.Errorf("no file %s in the data folder: %v", name, seen)

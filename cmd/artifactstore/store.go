@@ -28,14 +28,15 @@ type store struct {
 	registry *registry.Registry
 	ledger   *metastore.Store
 	plane    *dataplane.Plane
+	watch    *watch         // nil if nobody does
 	held     *budget.Share  // memory that is held at the pace of clients
 	closers  []func() error // in the order of opening
 }
 
 // openStore opens the store in the data folder, makes it if it is missing, and
 // migrates it. It holds the lock of the folder until close.
-func openStore(ctx context.Context, c *config.Config, log *slog.Logger) (_ *store, err error) {
-	s := new(store)
+func openStore(ctx context.Context, c *config.Config, log *slog.Logger, w *watch) (_ *store, err error) {
+	s := &store{watch: w}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -50,29 +51,49 @@ func openStore(ctx context.Context, c *config.Config, log *slog.Logger) (_ *stor
 		return nil, err
 	}
 	s.closers = append(s.closers, unlock)
-	s.ledger, err = openLedger(ctx, f, metastore.Options{Log: log}, func(m metastore.Migration) {
+	s.ledger, err = openLedger(ctx, f, w.batches(metastore.Options{Log: log}), func(m metastore.Migration) {
 		log.Info("migrating", "version", m.Version, "migration", m.Name)
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.closers = append(s.closers, s.ledger.Close)
-	return s, s.openRegistry(ctx, c, f, log)
+	return s, s.openRegistry(ctx, c, f, filesystem.Options{}, log)
+}
+
+// openInside opens the store in the data folder to look at it, beside a server
+// or without one: nothing is changed, and nothing locked. With logOnly there is
+// nothing but the log, which needs no views.
+func openInside(ctx context.Context, c *config.Config, logOnly bool, log *slog.Logger) (_ *store, err error) {
+	s := new(store)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if s.ledger, err = openToRead(ctx, c.Data); err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, s.ledger.Close)
+	if err := s.ledger.Healthy(); logOnly && (err == nil || errors.Is(err, metastore.ErrRebuild)) {
+		return s, nil
+	}
+	return s, s.openRegistry(ctx, c, folder{c.Data}, filesystem.Options{ReadOnly: true}, log)
 }
 
 // openRegistry puts the registry on top of the ledger.
-func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, log *slog.Logger) error {
+func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, o filesystem.Options, log *slog.Logger) error {
 	if err := s.ledger.Healthy(); err != nil {
 		return fmt.Errorf("open the store in %s: %w", f.path, advise(err))
 	}
-	driver, err := filesystem.Open(f.store(), filesystem.Options{})
+	driver, err := filesystem.Open(f.store(), o)
 	if err != nil {
 		return fmt.Errorf("open the store of files: %w", err)
 	}
 	s.closers = append(s.closers, driver.Close)
 	s.held = budget.NewShare(int64(c.Limits.MemoryBudget) / 4)
 	memory := budget.New(int64(c.Limits.MemoryBudget) / 4 * 3)
-	stores := map[string]storagedriver.Driver{storeOfFiles: driver}
+	stores := map[string]storagedriver.Driver{storeOfFiles: s.watch.driver(storeOfFiles, driver)}
 	s.plane, err = dataplane.New(stores, storeOfFiles, s.ledger, dataplane.Options{
 		InlineLimit: int64(c.Storage.InlineLimit),
 		MinFree:     int64(c.Storage.MinFree),
@@ -82,7 +103,7 @@ func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, lo
 	if err != nil {
 		return fmt.Errorf("open the data plane: %w", err)
 	}
-	s.registry, err = registry.New(ctx, s.ledger, s.plane, registry.Options{
+	s.registry, err = registry.New(ctx, s.watch.ledger(s.ledger), s.plane, registry.Options{
 		AllowSparse:    c.Manifests.AllowSparse,
 		DeleteDisabled: !c.Delete.Enabled,
 		UploadExpiry:   time.Duration(c.Uploads.Expire),

@@ -30,6 +30,28 @@ func atMost(n int) cobra.PositionalArgs {
 	}
 }
 
+// exactly wants one argument, and names it when it is missing.
+func exactly(argument string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return &usageError{cmd.CommandPath(), argument + " is missing"}
+		}
+		return atMost(1)(cmd, args)
+	}
+}
+
+// group is a command that only groups others.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  noSuchCommand,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
 // noSuchCommand is for commands that only group others: any argument is a
 // mistyped command.
 func noSuchCommand(cmd *cobra.Command, args []string) error {

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"encoding/json"
 	"runtime"
 	"runtime/debug"
 
@@ -15,17 +15,25 @@ var (
 )
 
 func versionCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version, the commit it was built from, the Go version and the platform",
-		Args:  noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			v, c := buildVersion()
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "version   %s\ncommit    %s\ngo        %s\nplatform  %s/%s\n",
-				v, c, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
-		},
+		Example: `  artifactstore version
+  artifactstore version --json`,
+		Args: noArguments,
 	}
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		v, c := buildVersion()
+		platform := runtime.GOOS + "/" + runtime.GOARCH
+		if !*asJSON {
+			return printFields(cmd.OutOrStdout(), []field{{"version", v}, {"commit", c}, {"go", runtime.Version()}, {"platform", platform}})
+		}
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{
+			"version": v, "commit": c, "go": runtime.Version(), "platform": platform,
+		})
+	}
+	return cmd
 }
 
 // buildVersion returns what the linker was told, else what the Go tool wrote

@@ -18,7 +18,7 @@ type Event struct {
 // Events returns the events of the log after a sequence, by the server's own
 // verb. It fails if the sequences have a gap.
 func (s *Server) Events(after uint64) ([]Event, error) {
-	out, err := s.Run("log", "--json", "--after", strconv.FormatUint(after, 10))
+	out, err := s.Run("events", "--json", "--after", strconv.FormatUint(after, 10))
 	if err != nil {
 		return nil, err
 	}

@@ -97,7 +97,8 @@ func quietEnvironment() []string {
 	var env []string
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
-		if strings.HasSuffix(strings.ToLower(name), "_proxy") || strings.HasPrefix(name, "ARTIFACTSTORE_") {
+		if strings.HasSuffix(strings.ToLower(name), "_proxy") || strings.HasPrefix(name, "ARTIFACTSTORE_") ||
+			strings.HasPrefix(name, "OTEL_") {
 			continue
 		}
 		env = append(env, v)

@@ -16,13 +16,15 @@ import (
 	"github.com/gorilla/mux"
 
 	"artifactstore/eventlog"
+	"artifactstore/internal/web"
 	"artifactstore/registry"
 )
 
 // Prefix begins the path of every endpoint of the API.
 const Prefix = "/admin/v1"
 
-// Options are what the door shows and its limits. Registry and Log must be set.
+// Options are what the door shows and its limits. Registry and Log must be set;
+// Log alone is enough where nothing but /events and /status is asked for.
 type Options struct {
 	Registry *registry.Registry
 	Log      eventlog.Reader
@@ -74,13 +76,10 @@ func New(o Options) http.Handler {
 	d := &door{Options: o, counting: make(chan struct{}, 1), tail: tail{log: o.Log}}
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	for _, e := range endpoints {
-		router.Path(Prefix + e.path).Handler(d.endpoint(e.serve))
+		router.Path(Prefix + e.path).Handler(d.endpoint(Prefix+e.path, e.serve))
 	}
 	if o.Metrics != nil {
-		router.Path("/metrics").Handler(d.endpoint(func(d *door, w http.ResponseWriter, r *http.Request) error {
-			d.Metrics.ServeHTTP(w, r)
-			return nil
-		}))
+		router.Path("/metrics").Handler(d.endpoint("/metrics", (*door).metrics))
 	}
 	router.NotFoundHandler = d.handler(func(http.ResponseWriter, *http.Request) error { return errNoEndpoint })
 	return d.guard(router)
@@ -130,15 +129,23 @@ var endpoints = []endpoint{
 	{"/uploads", (*door).uploads},
 }
 
-// endpoint returns the handler of a path.
-func (d *door) endpoint(serve handle) http.Handler {
+// endpoint returns the handler of a path, which is its route for those who
+// observe requests.
+func (d *door) endpoint(path string, serve handle) http.Handler {
 	return d.handler(func(w http.ResponseWriter, r *http.Request) error {
+		web.SetRoute(r.Context(), path)
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			return errMethod
 		}
 		return serve(d, w, r)
 	})
+}
+
+// metrics answers scrapes.
+func (d *door) metrics(w http.ResponseWriter, r *http.Request) error {
+	d.Metrics.ServeHTTP(w, r)
+	return nil
 }
 
 func (d *door) handler(serve func(http.ResponseWriter, *http.Request) error) http.Handler {

@@ -57,7 +57,7 @@ func (d *door) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	if f.after > head.Sequence {
 		return &refusal{http.StatusConflict, "CURSOR_UNKNOWN", fmt.Sprintf(
-			"the log ends with event %d: this cursor is of another log, or of one that was restored from a backup", head.Sequence)}
+			"the log ends with event %d: this cursor is of another log, or of one that was restored", head.Sequence)}
 	}
 	f.head, f.stream = head, prefers(r, "text/event-stream", "application/x-ndjson")
 	switch {

@@ -17,23 +17,29 @@ type Room struct {
 
 // The third-party modules of the application. Each has one room.
 const (
-	blake3       = "lukechampine.com/blake3"
-	cbor         = "github.com/fxamacker/cbor/v2"
-	cobra        = "github.com/spf13/cobra"
-	goDigest     = "github.com/opencontainers/go-digest"
-	gorillaMux   = "github.com/gorilla/mux"
-	imageSpec    = "github.com/opencontainers/image-spec"
-	jsonV2       = "github.com/go-json-experiment/json"
-	sqlite       = "github.com/ncruces/go-sqlite3"
-	xsync        = "golang.org/x/sync"
-	yaml         = "go.yaml.in/yaml/v3"
-	orasGo       = "oras.land/oras-go/v2"
-	ggcr         = "github.com/google/go-containerregistry"
-	rapid        = "pgregory.net/rapid"
-	goleak       = "go.uber.org/goleak"
-	independent  = "github.com/gowebpki/jcs"
-	jsonSchema   = "github.com/santhosh-tekuri/jsonschema/v6"
-	sqliteImages = "github.com/ncruces/go-sqlite3/embed"
+	blake3        = "lukechampine.com/blake3"
+	cbor          = "github.com/fxamacker/cbor/v2"
+	cobra         = "github.com/spf13/cobra"
+	goDigest      = "github.com/opencontainers/go-digest"
+	gorillaMux    = "github.com/gorilla/mux"
+	imageSpec     = "github.com/opencontainers/image-spec"
+	jsonV2        = "github.com/go-json-experiment/json"
+	sqlite        = "github.com/ncruces/go-sqlite3"
+	xsync         = "golang.org/x/sync"
+	yaml          = "go.yaml.in/yaml/v3"
+	openTelemetry = "go.opentelemetry.io/otel"
+	prometheus    = "github.com/prometheus/client_golang"
+	orasGo        = "oras.land/oras-go/v2"
+	ggcr          = "github.com/google/go-containerregistry"
+	rapid         = "pgregory.net/rapid"
+	goleak        = "go.uber.org/goleak"
+	independent   = "github.com/gowebpki/jcs"
+	jsonSchema    = "github.com/santhosh-tekuri/jsonschema/v6"
+	promText      = "github.com/prometheus/common"
+	otlp          = "go.opentelemetry.io/proto/otlp"
+	protobuf      = "google.golang.org/protobuf"
+	promModel     = "github.com/prometheus/client_model"
+	sqliteImages  = "github.com/ncruces/go-sqlite3/embed"
 )
 
 // Rooms is the architecture: every package of the module, from the inside out.
@@ -55,6 +61,7 @@ var Rooms = []Room{
 	{Path: "storagedriver/filesystem", Ours: []string{"storagedriver", "internal/durable"}},
 	{Path: "storagedriver/memory", Ours: []string{"storagedriver"}},
 	{Path: "storagedriver/fault", Ours: []string{"storagedriver"}},
+	{Path: "storagedriver/observe", Ours: []string{"storagedriver"}},
 	{Path: "internal/dataplane", Ours: []string{"storagedriver", "registry/identity", "registry/fact", "eventlog", "internal/budget"}},
 
 	// Facts and views on SQL.
@@ -63,6 +70,10 @@ var Rooms = []Room{
 	{Path: "internal/metastore/database"},
 	{Path: "internal/metastore/sqlite", Ours: []string{"internal/metastore/database"}, Modules: []string{sqlite}},
 
+	// Both: a copy of facts and bytes.
+	{Path: "internal/backup", Ours: []string{"registry", "registry/identity", "registry/fact", "eventlog", "internal/canon",
+		"internal/metastore", "storagedriver"}},
+
 	// The front door.
 	{Path: "internal/web"},
 	{Path: "internal/inproc"},
@@ -70,6 +81,13 @@ var Rooms = []Room{
 		Modules: []string{gorillaMux}},
 	{Path: "internal/admin", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
 		Modules: []string{gorillaMux}},
+	{Path: "internal/adminclient", Ours: []string{"internal/admin"}},
+
+	// What operators watch.
+	{Path: "internal/metrics", Ours: []string{"internal/web", "internal/metastore", "internal/dataplane", "storagedriver", "storagedriver/observe"},
+		Modules: []string{prometheus}},
+	{Path: "internal/tracing", Ours: []string{"internal/web", "internal/metastore", "registry", "storagedriver/observe"},
+		Modules: []string{openTelemetry, otlp, protobuf}},
 
 	// The process.
 	{Path: "internal/config", Modules: []string{yaml}},
@@ -87,6 +105,8 @@ var Rooms = []Room{
 	{Path: "conformance/model", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/events", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/crash", Ours: []string{"conformance/harness"}, BlackBox: true},
+	{Path: "conformance/backup", Ours: []string{"conformance/harness"}, BlackBox: true},
+	{Path: "conformance/watch", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/bench", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "internal/archtest"},
 	{Path: "scripts/check"},
@@ -94,7 +114,7 @@ var Rooms = []Room{
 
 // TestModules may be imported by every test, beside the modules of all rooms:
 // a test may ask a second opinion of any library.
-var TestModules = []string{rapid, goleak, independent, jsonSchema}
+var TestModules = []string{rapid, goleak, independent, jsonSchema, promText, promModel}
 
 // Forbidden are packages that no file imports, with the reason.
 var Forbidden = map[string]string{
@@ -107,7 +127,8 @@ var Forbidden = map[string]string{
 // Narrow are packages of the standard library that only some rooms may use,
 // tests apart. A room stands for everything below it.
 var Narrow = map[string][]string{
-	"net/http":     {"distribution", "internal/web", "internal/inproc", "internal/admin", "cmd", "conformance"},
+	"net/http": {"distribution", "internal/web", "internal/admin", "internal/adminclient", "internal/metrics", "internal/tracing",
+		"internal/inproc", "cmd", "conformance"},
 	"database/sql": {"internal/metastore"},
 	"os/exec":      {"conformance", "scripts"},
 }

@@ -34,7 +34,7 @@ func TestEveryFieldHasOneKey(t *testing.T) {
 		}
 	}
 	walk("", reflect.ValueOf(config.Default()))
-	envs := map[string]bool{config.FileVariable: true}
+	envs := map[string]bool{config.FileVariable: true, config.ServerVariable: true}
 	for _, k := range config.Keys() {
 		field := strings.ReplaceAll(k.Name, "_", "")
 		if !fields[field] {

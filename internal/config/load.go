@@ -13,6 +13,10 @@ import (
 // the flag --config wins over it.
 const FileVariable = EnvPrefix + "CONFIG"
 
+// ServerVariable is the environment variable that names the server which the
+// commands that look inside ask. It is no setting of a server.
+const ServerVariable = EnvPrefix + "SERVER"
+
 // maxFile bounds the configuration file in bytes.
 const maxFile = 1 << 20
 
@@ -146,12 +150,13 @@ func FromEnv(environ []string) ([]Setting, error) {
 	for _, k := range keys {
 		byName[k.Env()] = k.Name
 	}
-	known := append(envNames(), FileVariable)
+	others := []string{FileVariable, ServerVariable}
+	known := append(envNames(), others...)
 	var settings []Setting
 	var problems Problems
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, EnvPrefix) || name == FileVariable {
+		if !strings.HasPrefix(name, EnvPrefix) || slices.Contains(others, name) {
 			continue
 		}
 		key, ok := byName[name]

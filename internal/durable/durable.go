@@ -29,8 +29,12 @@ const (
 	FileMode   fs.FileMode = 0o640
 )
 
-// ErrBroken: an earlier flush failed and nothing is written any more.
-var ErrBroken = errors.New("an earlier flush failed")
+var (
+	// ErrBroken: an earlier flush failed and nothing is written any more.
+	ErrBroken = errors.New("an earlier flush failed")
+	// ErrReadOnly: the tree was opened for reading.
+	ErrReadOnly = errors.New("opened for reading only")
+)
 
 // Op names an operation on the file system that a Fault can make fail.
 type Op string
@@ -58,13 +62,17 @@ type Fault func(op Op, name string) error
 type Options struct {
 	// Fault may be nil.
 	Fault Fault
+	// ReadOnly makes nothing and refuses all that changes something with
+	// ErrReadOnly: for a tree that another process may be writing to.
+	ReadOnly bool
 }
 
 // Tree is a folder tree. It is safe for concurrent use. Names are slash
 // separated and relative to its root.
 type Tree struct {
-	root  *os.Root
-	fault Fault
+	root     *os.Root
+	fault    Fault
+	readOnly bool
 	// broken is the first failed flush.
 	broken atomic.Pointer[error]
 	// known holds the folders whose names this process made durable.
@@ -73,14 +81,16 @@ type Tree struct {
 
 // Open opens the tree below dir, and makes dir durably if it is missing.
 func Open(dir string, o Options) (*Tree, error) {
-	if err := makeRoot(filepath.Clean(dir)); err != nil {
-		return nil, err
+	if !o.ReadOnly {
+		if err := makeRoot(filepath.Clean(dir)); err != nil {
+			return nil, err
+		}
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &Tree{root: root, fault: o.Fault}, nil
+	return &Tree{root: root, fault: o.Fault, readOnly: o.ReadOnly}, nil
 }
 
 // makeRoot makes dir and its missing parents. The parent is flushed also if
@@ -123,6 +133,9 @@ func (t *Tree) latch(cause error) { t.broken.CompareAndSwap(nil, &cause) }
 
 // begin is called before every operation that changes something.
 func (t *Tree) begin(op Op, name string) error {
+	if t.readOnly {
+		return &fs.PathError{Op: string(op), Path: name, Err: ErrReadOnly}
+	}
 	if t.fault == nil {
 		return nil
 	}
@@ -169,6 +182,9 @@ func (t *Tree) writable(op Op, name string) error {
 
 // SyncDir makes the names in a folder durable. When it fails the tree is broken.
 func (t *Tree) SyncDir(name string) error {
+	if t.readOnly {
+		return &fs.PathError{Op: string(OpSyncDir), Path: name, Err: ErrReadOnly}
+	}
 	if err := t.Err(); err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
 	"artifactstore/internal/metastore/sqlite"
-	"artifactstore/registry/fact"
 )
 
 // Report is what Check found.
@@ -22,8 +21,9 @@ type Report struct {
 	// Views has the rows that were compared, in the order of comparison.
 	Views []ViewReport
 	// Missing is the number of stored sequences whose bytes should be content
-	// rows and are not there; FirstMissing is the first of them. They do not
-	// make the check fail: whether bytes are intact is not a matter of the log.
+	// rows and are not there; FirstMissing is the event that the first of them
+	// was written with. They do not make the check fail: whether bytes are
+	// intact is not a matter of the log.
 	Missing      int
 	FirstMissing eventlog.Sequence
 }
@@ -232,15 +232,11 @@ func (t *table) keyOf(values []any) string {
 
 // findMissing looks for events whose content row is not there, or not whole.
 func findMissing(c database.Conn, report *Report) error {
-	return each(c, func(r database.Rows) error {
+	return eachMissing(c, func(m Missing) error {
 		if report.Missing == 0 {
-			report.FirstMissing = eventlog.Sequence(r.Int(0))
+			report.FirstMissing = m.Row
 		}
 		report.Missing++
 		return nil
-	}, `SELECT b.id FROM blobs b LEFT JOIN objects o ON o.sequence = b.content
-		WHERE b.store = $1 AND (o.sequence IS NULL OR length(o.bytes) <> b.size)
-		UNION ALL
-		SELECT r.manifest_id FROM referrers r LEFT JOIN objects o ON o.sequence = r.manifest_id
-		WHERE o.sequence IS NULL ORDER BY 1`, fact.Content)
+	})
 }

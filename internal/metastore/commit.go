@@ -86,6 +86,7 @@ func (s *Store) commit(first *job, more func() *job) {
 		b = again
 	}
 	s.lastFlush = b.flush
+	b.tell(err)
 	if err == nil {
 		b.answer(nil)
 		return
@@ -113,16 +114,17 @@ type batch struct {
 	state   state // what apply reads; it ends with the batch, whatever becomes of it
 	rows    int
 	bytes   int
+	events  int
 }
 
 // run decides, writes and commits. Its error is that of the whole batch.
 func (b *batch) run(more func() *job) error {
 	s, w := b.store, b.store.db.Writer()
+	b.began = time.Now()
 	// It may have changed since the jobs were queued.
 	if err := s.Healthy(); err != nil {
 		return err
 	}
-	b.began = time.Now()
 	b.state = newState(w)
 	err := w.Begin(b.flush)
 	if err == nil {
@@ -273,9 +275,10 @@ func (b *batch) writeEntry(w database.Conn, c *change, entry *registry.Entry, no
 		return err
 	}
 	b.rows++
+	b.events++
 	b.bytes += len(e.Payload) + len(e.Private) + len(content)
 	if content != nil {
-		if err := w.Exec("INSERT INTO objects (sequence, bytes) VALUES ($1, $2)", int64(e.Sequence), content); err != nil {
+		if err := writeContent(w, e.Sequence, content); err != nil {
 			return err
 		}
 		b.rows++

@@ -17,6 +17,7 @@ type job struct {
 	// The committer's until done is closed.
 	err     error
 	changes bool // its change is part of the batch
+	batch   Batch
 }
 
 // change is what a decision comes to.
@@ -110,12 +111,21 @@ func (q *queue) do(ctx context.Context, decide func(*view) (*change, error)) err
 	}
 	select {
 	case <-j.done:
-		return j.err
 	case <-ctx.Done():
 		if j.taken.CompareAndSwap(false, true) {
 			return ctx.Err()
 		}
 		<-j.done
-		return j.err
 	}
+	if told, ok := ctx.Value(batchKey{}).(*Batch); ok {
+		*told = j.batch
+	}
+	return j.err
+}
+
+// length is the number of jobs that wait.
+func (q *queue) length() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.jobs)
 }

@@ -38,6 +38,9 @@ type Options struct {
 	// Watch, if it is not nil, is told the cost of every statement, on
 	// whatever goroutine runs it.
 	Watch func(database.Cost)
+	// Observe, if it is not nil, is told of every batch, on the committer's
+	// goroutine, before those who wait for the batch are answered.
+	Observe func(Batch)
 }
 
 // Errors that tell in which state the store is.
@@ -58,12 +61,13 @@ var (
 
 // Store is an open metastore. It is safe for concurrent use.
 type Store struct {
-	db     database.DB
-	log    *slog.Logger
-	now    func() time.Time
-	signal eventlog.Signal
-	queue  *queue // nil if ReadOnly
-	done   chan struct{}
+	db      database.DB
+	log     *slog.Logger
+	now     func() time.Time
+	observe func(Batch) // may be nil
+	signal  eventlog.Signal
+	queue   *queue // nil if ReadOnly
+	done    chan struct{}
 
 	// writing is held by whoever uses the writer.
 	writing sync.Mutex
@@ -102,7 +106,7 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 }
 
 func newStore(db database.DB, o Options) *Store {
-	s := &Store{db: db, log: o.Log, now: o.Now, done: make(chan struct{})}
+	s := &Store{db: db, log: o.Log, now: o.Now, observe: o.Observe, done: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

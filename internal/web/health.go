@@ -9,6 +9,7 @@ import (
 // Live answers that the process serves requests.
 func Live() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		SetRoute(r.Context(), "livez")
 		say(w, http.StatusOK, "ok\n")
 	})
 }
@@ -17,6 +18,7 @@ func Live() http.Handler {
 // logged and not sent.
 func Ready(ready func(context.Context) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		SetRoute(r.Context(), "readyz")
 		if err := ready(r.Context()); err != nil {
 			SetError(r.Context(), "NOT_READY", err)
 			say(w, http.StatusServiceUnavailable, "not ready\n")

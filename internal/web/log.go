@@ -28,6 +28,8 @@ type record struct {
 	id    string
 	start time.Time
 	path  string
+	route string
+	trace string
 	code  string
 	err   error
 	gone  bool
@@ -38,7 +40,7 @@ type record struct {
 type recordKey struct{}
 
 func newRecord(r *http.Request) *record {
-	return &record{id: requestID(r), start: time.Now(), path: r.URL.EscapedPath()}
+	return &record{id: requestID(r), start: time.Now(), path: r.URL.EscapedPath(), route: RouteNone}
 }
 
 func withRecord(ctx context.Context, entry *record) context.Context {
@@ -86,34 +88,46 @@ func (e *record) panicked(cause any) {
 	e.code, e.err, e.stack = "PANIC", fmt.Errorf("panic: %v", cause), debug.Stack()
 }
 
-// log writes the line of the request. The query is left out: it can be long,
-// and no line of the log needs it.
-func (e *record) log(log *slog.Logger, r *http.Request, res *response, received int64, aborted bool) {
-	status, level := res.status, slog.LevelInfo
+// observe tells what came of the request.
+func (e *record) observe(r *http.Request, res *response, received int64, aborted bool) Observation {
+	status := res.status
 	switch {
 	case e.gone, status == 0 && r.Context().Err() != nil:
 		status = statusClientGone
 	case status == 0:
 		status = http.StatusOK
 	}
+	return Observation{
+		Method: r.Method, Route: e.route, Path: cut(e.path, maxLoggedPath), Status: status,
+		Received: received, Sent: res.sent, Duration: time.Since(e.start), Aborted: aborted,
+	}
+}
+
+// log writes the line of the request. The query is left out: it can be long,
+// and no line of the log needs it.
+func (e *record) log(log *slog.Logger, r *http.Request, o Observation, failed error) {
+	level := slog.LevelInfo
 	switch {
-	case status >= http.StatusInternalServerError, e.stack != nil, e.alarm:
+	case o.Status >= http.StatusInternalServerError, e.stack != nil, e.alarm:
 		level = slog.LevelError
-	case aborted && !e.gone:
+	case o.Aborted && !e.gone:
 		level = slog.LevelWarn
 	}
 	if !log.Enabled(r.Context(), level) {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("method", cut(r.Method, 16)),
-		slog.String("path", cut(e.path, maxLoggedPath)),
-		slog.Int("status", status),
-		slog.Int64("received", received),
-		slog.Int64("sent", res.sent),
-		slog.Duration("duration", time.Since(e.start)),
+		slog.String("method", cut(o.Method, 16)),
+		slog.String("path", o.Path),
+		slog.Int("status", o.Status),
+		slog.Int64("received", o.Received),
+		slog.Int64("sent", o.Sent),
+		slog.Duration("duration", o.Duration),
 		slog.String("request", e.id),
 		slog.String("agent", cut(r.UserAgent(), maxLoggedAgent)),
+	}
+	if e.trace != "" {
+		attrs = append(attrs, slog.String("trace", e.trace))
 	}
 	if e.code != "" {
 		attrs = append(attrs, slog.String("code", e.code))
@@ -121,10 +135,10 @@ func (e *record) log(log *slog.Logger, r *http.Request, res *response, received 
 	if e.err != nil {
 		attrs = append(attrs, slog.String("error", plain(e.err)))
 	}
-	if res.failed != nil {
-		attrs = append(attrs, slog.String("write", plain(res.failed)))
+	if failed != nil {
+		attrs = append(attrs, slog.String("write", plain(failed)))
 	}
-	if aborted {
+	if o.Aborted {
 		attrs = append(attrs, slog.Bool("aborted", true))
 	}
 	if e.stack != nil {

@@ -18,6 +18,8 @@ type Options struct {
 	// Log gets one line per request, and what the HTTP server has to say;
 	// default: discarded.
 	Log *slog.Logger
+	// Observe is told of every request; default: nobody is.
+	Observe Observer
 	// Failure answers a request whose handler has panicked before it wrote
 	// anything, in the form of the door; default: 500 with a line of text.
 	Failure http.HandlerFunc
@@ -82,7 +84,8 @@ func (o Options) Validate() error {
 }
 
 // Wrap puts next behind everything that this package does for a request: it
-// gets an id (see RequestID), a record for the log (SetPath, SetError), a body
+// gets an id (see RequestID), a record for the log (SetPath, SetError) and for
+// those who observe (SetRoute), a body
 // that must arrive and a response that must be taken at a minimum speed, and
 // its panics are answered by Options.Failure.
 //
@@ -104,15 +107,29 @@ func (h *wrapper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	res.Header().Set("X-Request-ID", entry.id)
 	body := newBody(r.Body, http.NewResponseController(w), h.o)
 	r = r.WithContext(withRecord(r.Context(), entry))
+	r, ended := h.begin(r)
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = body
 	}
-	defer h.finish(res, r, body, entry)
+	defer h.finish(res, r, body, entry, ended)
 	h.next.ServeHTTP(res, r)
 }
 
-// finish answers a panic and logs the request. It runs deferred.
-func (h *wrapper) finish(res *response, r *http.Request, body *body, entry *record) {
+// begin tells the observer of a request, and returns it as it goes on.
+func (h *wrapper) begin(r *http.Request) (*http.Request, func(Observation)) {
+	if h.o.Observe == nil {
+		return r, nil
+	}
+	ctx, ended := h.o.Observe(r)
+	if ctx != r.Context() {
+		r = r.WithContext(ctx)
+	}
+	return r, ended
+}
+
+// finish answers a panic, logs the request and tells the observer. It runs
+// deferred.
+func (h *wrapper) finish(res *response, r *http.Request, body *body, entry *record, ended func(Observation)) {
 	cause := recover()
 	body.end()
 	if cause != nil && cause != http.ErrAbortHandler {
@@ -123,7 +140,11 @@ func (h *wrapper) finish(res *response, r *http.Request, body *body, entry *reco
 		}
 	}
 	res.arm() // for what the server still holds in its buffer
-	entry.log(h.o.Log, r, res, body.received, cause != nil)
+	o := entry.observe(r, res, body.received, cause != nil)
+	entry.log(h.o.Log, r, o, res.failed)
+	if ended != nil {
+		ended(o)
+	}
 	if cause != nil {
 		// The response is incomplete: the connection must not look as if
 		// it were not.

@@ -25,6 +25,14 @@ const (
 	KindTagDeleted        = "v1.tag.deleted"
 )
 
+// Kinds returns the kinds that this version knows.
+func Kinds() []string {
+	return []string{
+		KindRepositoryCreated, KindBlobStored, KindBlobIdentified, KindBlobMoved, KindBlobLinked, KindBlobUnlinked,
+		KindManifestPut, KindManifestDeleted, KindTagMoved, KindTagDeleted,
+	}
+}
+
 // Fact is the payload of an event.
 type Fact interface {
 	// Kind is the event's versioned slug.

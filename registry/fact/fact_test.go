@@ -102,10 +102,12 @@ func TestEveryKindIsVersionedAndHasASubject(t *testing.T) {
 			t.Errorf("%s has no subject", name)
 		}
 	}
-	for _, kind := range []string{fact.KindRepositoryCreated, fact.KindBlobStored, fact.KindBlobIdentified, fact.KindBlobMoved,
-		fact.KindBlobLinked, fact.KindBlobUnlinked, fact.KindManifestPut, fact.KindManifestDeleted, fact.KindTagMoved, fact.KindTagDeleted} {
-		if !kinds[kind] {
-			t.Errorf("%s has no example", kind)
+	if len(fact.Kinds()) != len(kinds) {
+		t.Errorf("Kinds has %d kinds, and there are examples of %d", len(fact.Kinds()), len(kinds))
+	}
+	for _, kind := range fact.Kinds() {
+		if !kinds[kind] || fact.New(kind) == nil {
+			t.Errorf("%s has no example, or no payload", kind)
 		}
 	}
 	if fact.New("v9.unknown") != nil {

@@ -6,8 +6,8 @@
 //	staging/<id>                    staged objects
 //	objects/<ab>/<cd>/<blake3>-<id> objects; ab and cd are the first digits
 //
-// The driver needs the folder to itself, one process at a time; who opens it
-// sees to that. All access goes through an os.Root.
+// The driver needs the folder to itself, one process at a time, but for those
+// that only read; who opens it sees to that. All access goes through an os.Root.
 package filesystem
 
 import (
@@ -34,6 +34,10 @@ type Options struct {
 	// Fault is asked before every operation that changes the file system, and
 	// makes it fail with its error. It is for tests; nil is no fault.
 	Fault durable.Fault
+	// ReadOnly opens a store that is there already, also beside the process
+	// that owns it: nothing is made or changed, and every write fails with
+	// durable.ErrReadOnly.
+	ReadOnly bool
 }
 
 // Driver keeps objects in a folder. It is safe for concurrent use.
@@ -49,13 +53,18 @@ var (
 )
 
 // Open opens the store below dir, and makes it if dir is missing or empty. It
-// refuses a folder with a layout of another version.
+// refuses a folder with a layout of another version, and, if it is opened
+// ReadOnly, one without a layout.
 func Open(dir string, o Options) (*Driver, error) {
-	tree, err := durable.Open(dir, durable.Options{Fault: o.Fault})
+	tree, err := durable.Open(dir, durable.Options{Fault: o.Fault, ReadOnly: o.ReadOnly})
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	if err := prepare(tree); err != nil {
+	ready := prepare
+	if o.ReadOnly {
+		ready = verify
+	}
+	if err := ready(tree); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), tree.Close())
 	}
 	return &Driver{tree}, nil
@@ -69,10 +78,16 @@ func prepare(tree *durable.Tree) error {
 			return err
 		}
 	}
-	f, err := tree.Open(layoutFile)
+	err := verify(tree)
 	if errors.Is(err, fs.ErrNotExist) {
 		return tree.WriteFile(layoutFile, []byte(layoutText))
 	}
+	return err
+}
+
+// verify looks at the layout file.
+func verify(tree *durable.Tree) error {
+	f, err := tree.Open(layoutFile)
 	if err != nil {
 		return err
 	}

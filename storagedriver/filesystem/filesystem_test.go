@@ -367,3 +367,52 @@ func TestZerosTakeNoDisk(t *testing.T) {
 		t.Errorf("8 MiB of zeros take %d bytes", used)
 	}
 }
+
+func TestReadOnlyReadsAndChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	owner, ctx := open(t, dir, nil), t.Context()
+	if err := errors.Join(put(ctx, owner, "one", "abc"), stage(ctx, owner, "two", "def")); err != nil {
+		t.Fatal(err)
+	}
+	before := files(t, dir)
+	d, err := filesystem.Open(dir, filesystem.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	locator := d.Locate("one", blake3)
+	if got := content(t, d, locator); got != "abc" {
+		t.Errorf("the object is %q", got)
+	}
+	_, staging := d.Stage(ctx, "more")
+	_, resuming := d.Resume(ctx, "two", nil, 3)
+	for what, err := range map[string]error{
+		"Stage": staging, "Resume": resuming,
+		"Publish": d.Publish(ctx, "two", nil, 3, d.Locate("two", blake3)),
+		"Confirm": d.Publish(ctx, "one", nil, 3, locator),
+		"Discard": d.Discard(ctx, "two", nil),
+		"Delete":  d.Delete(ctx, locator),
+	} {
+		if !errors.Is(err, durable.ErrReadOnly) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := d.Health(ctx); err != nil {
+		t.Errorf("refused writes have broken the store: %v", err)
+	}
+	if after := files(t, dir); !slices.Equal(before, after) {
+		t.Errorf("the folder has\n%s\nand had\n%s", strings.Join(after, "\n"), strings.Join(before, "\n"))
+	}
+}
+
+func TestReadOnlyMakesNoStore(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{dir, filepath.Join(dir, "none")} {
+		if _, err := filesystem.Open(name, filesystem.Options{ReadOnly: true}); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Open of %s: %v", name, err)
+		}
+	}
+	if got := files(t, dir); len(got) != 1 {
+		t.Errorf("left %v", got)
+	}
+}

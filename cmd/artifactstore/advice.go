@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"artifactstore/internal/adminclient"
+	"artifactstore/registry"
+)
+
+// explain adds to what went wrong while looking inside what to do about it.
+func explain(cmd *cobra.Command, in *inside, args []string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return errors.New("interrupted")
+	}
+	if e, ok := errors.AsType[*adminclient.Unreachable](err); ok {
+		return fmt.Errorf("no admin API at %s (%w): is 'artifactstore serve' running there? Name another with --server, or a stopped store with --data", e.Server, e.Err)
+	}
+	if e, ok := errors.AsType[*adminclient.Foreign](err); ok {
+		return fmt.Errorf("%w, so no admin API of artifactstore is there: "+
+			"it has a port of its own, 5001 unless admin.listen says otherwise; name it with --server", e)
+	}
+	if e, ok := errors.AsType[*adminclient.Cut](err); ok {
+		return fmt.Errorf("%w; go on with --after %d", e, e.After)
+	}
+	if e, ok := errors.AsType[*adminclient.Refused](err); ok {
+		return explainRefusal(cmd, in, args, e)
+	}
+	return err
+}
+
+func explainRefusal(cmd *cobra.Command, in *inside, args []string, e *adminclient.Refused) error {
+	what := ""
+	if len(args) > 0 {
+		what = args[0] + ": "
+	}
+	switch {
+	case e.Status == http.StatusBadRequest:
+		return &usageError{cmd.CommandPath(), what + e.Detail}
+	case e.Code == "HOST_REFUSED":
+		return fmt.Errorf("%w; name the server by a loopback address, or add its name to admin.hosts of its configuration", e)
+	case e.Code == "ORIGIN_REFUSED":
+		return fmt.Errorf("%w; something between here and the server adds it", e)
+	case e.Code == "ENDPOINT_UNKNOWN":
+		return fmt.Errorf("%w; the server is of another version than this program: see 'artifactstore status%s' and 'artifactstore version'", e, in.again)
+	case e.Code == "CURSOR_UNKNOWN":
+		return fmt.Errorf("%w; start over without --after", e)
+	}
+	if hint := whatThereIs(in, args, e.Code); hint != "" {
+		return fmt.Errorf("%s%w; %s", what, e, hint)
+	}
+	return e
+}
+
+// whatThereIs names the command that lists what could have been meant when
+// something was not found.
+func whatThereIs(in *inside, args []string, code registry.Code) string {
+	advice := func(command, shows string) string {
+		return fmt.Sprintf("'artifactstore %s%s' shows %s", command, in.again, shows)
+	}
+	switch code {
+	case registry.NameUnknown:
+		return advice("repo list", "those there are")
+	case registry.ManifestUnknown:
+		repository, _, byDigest := strings.Cut(args[0], "@")
+		if byDigest {
+			return advice("manifest list "+repository, "those there are")
+		}
+		repository, _, _ = strings.Cut(repository, ":")
+		return advice("tag list "+repository, "the tags there are")
+	case registry.BlobUnknown:
+		return advice("manifest list REPOSITORY", "the digests of manifests, and 'manifest references' those of their content")
+	}
+	return ""
+}

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"artifactstore/eventlog"
+	"artifactstore/internal/backup"
+	"artifactstore/internal/metastore"
+	"artifactstore/registry/fact"
+	"artifactstore/storagedriver"
+	"artifactstore/storagedriver/filesystem"
+)
+
+func backupCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "backup --to FOLDER",
+		Short: "Copy a store beside its running server, or bring the copy up to date",
+		Long: `Backup makes FOLDER a copy of the store as it is now, while a server may go on
+writing to it. FOLDER is a data folder like any other: to restore, run
+'artifactstore serve --data FOLDER', or copy it to where it is to be served.
+
+Run again with the same FOLDER it copies only what is new. When it is interrupted, by
+whatever, the copy is whole up to where it came, and the next run goes on there. Every
+event and every content is verified while it is copied; what is damaged or missing in the
+store is reported, everything else is copied, and the exit code is 1. Unfinished
+uploads are not copied.`,
+		Example: `  artifactstore backup --data /var/lib/artifactstore --to /backup/artifactstore
+  artifactstore backup --config /etc/artifactstore.yaml --to /backup/artifactstore --json`,
+		Args: noArguments,
+	}
+	s := addSettings(cmd, "data")
+	to := cmd.Flags().String("to", "", "`FOLDER` of the copy")
+	asJSON := cmd.Flags().Bool("json", false, "print the result as JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *to == "" {
+			return &usageError{cmd.CommandPath(), "--to: name the folder of the copy"}
+		}
+		c, err := s.load()
+		if err != nil {
+			return err
+		}
+		if inside, err := isInside(*to, c.Data); err != nil {
+			return err
+		} else if inside {
+			return &usageError{cmd.CommandPath(), fmt.Sprintf("--to: %s is in the data folder %s; a copy needs a folder outside of it, best on another disk", *to, c.Data)}
+		}
+		r := backupRun{from: c.Data, to: *to, notes: cmd.ErrOrStderr()}
+		result, err := r.run(cmd.Context())
+		if err != nil {
+			return r.explain(err)
+		}
+		if *asJSON {
+			err = printResultJSON(cmd.OutOrStdout(), result)
+		} else {
+			err = printResult(cmd.OutOrStdout(), result, *to)
+		}
+		return errors.Join(err, r.damaged(result))
+	}
+	return cmd
+}
+
+// isInside tells whether a folder, which may not exist yet, is another one or
+// lies below it, however either is spelled.
+func isInside(path, other string) (bool, error) {
+	outer, err := os.Stat(other)
+	if err != nil {
+		return false, nil // existing says what is wrong with it
+	}
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return false, fmt.Errorf("find folder: %w", err)
+	}
+	for {
+		// What exists is followed to where it really is, once.
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			path = real
+			break
+		}
+		if filepath.Dir(path) == path {
+			return false, nil
+		}
+		path = filepath.Dir(path)
+	}
+	for ; ; path = filepath.Dir(path) {
+		if info, err := os.Stat(path); err == nil && os.SameFile(info, outer) {
+			return true, nil
+		}
+		if filepath.Dir(path) == path {
+			return false, nil
+		}
+	}
+}
+
+// backupRun is one run of the command.
+type backupRun struct {
+	from, to string
+	notes    io.Writer // for the operator, while it goes on
+}
+
+// run opens both stores and copies. The source comes first, so that a mistyped
+// one leaves no folder behind.
+func (r backupRun) run(ctx context.Context) (result backup.Result, err error) {
+	var closers []func() error
+	defer func() {
+		for i := len(closers) - 1; i >= 0; i-- {
+			err = errors.Join(err, closers[i]())
+		}
+	}()
+	source, err := openToRead(ctx, r.from)
+	if err != nil {
+		return result, err
+	}
+	closers = append(closers, source.Close)
+	objects, err := filesystem.Open(folder{r.from}.store(), filesystem.Options{ReadOnly: true})
+	if err != nil {
+		return result, fmt.Errorf("open the store of files: %w", err)
+	}
+	closers = append(closers, objects.Close)
+
+	f := folder{r.to}
+	if err := f.make(); err != nil {
+		return result, err
+	}
+	unlock, err := f.lock()
+	if err != nil {
+		return result, fmt.Errorf("--to: %w", err)
+	}
+	closers = append(closers, unlock)
+	copied, err := openLedger(ctx, f, metastore.Options{}, nil)
+	if err != nil {
+		return result, err
+	}
+	closers = append(closers, copied.Close)
+	files, err := filesystem.Open(f.store(), filesystem.Options{})
+	if err != nil {
+		return result, fmt.Errorf("open the store of files: %w", err)
+	}
+	closers = append(closers, files.Close)
+	return backup.Run(ctx,
+		backup.Source{Ledger: source, Objects: map[string]backup.Objects{storeOfFiles: objects}},
+		backup.Target{Ledger: copied, Objects: map[string]storagedriver.Driver{storeOfFiles: files}},
+		reportBackup(r.notes))
+}
+
+// reportBackup returns a progress that writes a line at the start and then now
+// and then.
+func reportBackup(w io.Writer) func(backup.Progress) {
+	const interval = time.Second
+	var last time.Time
+	return func(p backup.Progress) {
+		now := time.Now()
+		if now.Sub(last) < interval {
+			return
+		}
+		last = now
+		fmt.Fprintf(w, "%d of %d events; %d objects, %s copied; %d objects checked\n", p.Done, p.Total, p.Objects, size(p.Bytes), p.Checked)
+	}
+}
+
+// explain adds to a failure what the operator can do about it.
+func (r backupRun) explain(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return errors.New("the backup was interrupted; the copy is whole up to where it came: run it again to go on")
+	}
+	if errors.Is(err, backup.ErrOtherLog) || errors.Is(err, backup.ErrDiverged) {
+		return fmt.Errorf("%s cannot go on as a copy of %s: %w; nothing in it was changed: name another folder with --to, or remove this one if nobody needs it", r.to, r.from, err)
+	}
+	if errors.Is(err, fact.ErrFull) || errors.Is(err, storagedriver.ErrFull) {
+		return fmt.Errorf("there is no room for the copy in %s: %w; make room and run it again: it goes on where it was", r.to, err)
+	}
+	if errors.Is(err, fact.ErrBroken) || errors.Is(err, storagedriver.ErrBroken) {
+		return fmt.Errorf("the disk of the copy in %s failed: %w; look at the kernel's log; a copy on a good disk goes on when this is run again", r.to, err)
+	}
+	if fault, ok := errors.AsType[*eventlog.Fault](err); ok {
+		return fmt.Errorf("the log of %s is not what was written: %w; the copy is whole up to the event before: restore that", r.from, fault)
+	}
+	return advise(err)
+}
+
+// damaged lists what could not be copied, and is the error that says so.
+func (r backupRun) damaged(result backup.Result) error {
+	if result.Damaged == 0 {
+		return nil
+	}
+	for _, d := range result.Damages {
+		fmt.Fprintf(r.notes, "damaged: %s, event %d, %s: %s\n", d.Subject, d.Sequence, place(d.Receipt), d.Problem)
+	}
+	if more := result.Damaged - len(result.Damages); more > 0 {
+		fmt.Fprintf(r.notes, "damaged: %d more\n", more)
+	}
+	return fmt.Errorf("stored content of %s is missing or damaged, and so not in the copy (%d in all, named above); everything else is. "+
+		"Remove a damaged file, push its content again, and run the backup again", r.from, result.Damaged)
+}
+
+// place says where bytes should be, in the words of the data folder.
+func place(r fact.Receipt) string {
+	if r.Store == fact.Content {
+		return "a row of the database"
+	}
+	return filepath.Join(storeName, "objects", filepath.FromSlash(r.Locator))
+}
+
+func printResult(w io.Writer, r backup.Result, to string) error {
+	_, err := fmt.Fprintf(w, "log %s: %d events, running hash %s\nCopied %d events, %d objects, %s. To restore: artifactstore serve --data %s\n",
+		r.Head.Log, r.Head.Sequence, r.Head.Chain, r.Events, r.Objects, size(r.Bytes), to)
+	return err
+}
+
+// resultJSON is what `artifactstore backup --json` prints.
+type resultJSON struct {
+	Log      string `json:"log"`
+	Sequence uint64 `json:"sequence"`
+	Chain    string `json:"chain"`
+	// Events, Objects and Bytes were copied by this run.
+	Events  int   `json:"events"`
+	Objects int   `json:"objects"`
+	Bytes   int64 `json:"bytes"`
+	// Damaged counts what could not be copied, Damages has the first of it.
+	Damaged int          `json:"damaged"`
+	Damages []damageJSON `json:"damages"`
+}
+
+type damageJSON struct {
+	Subject  string `json:"subject"`
+	Sequence uint64 `json:"sequence"`
+	Store    string `json:"store"`
+	Locator  string `json:"locator,omitempty"`
+	Problem  string `json:"problem"`
+}
+
+func printResultJSON(w io.Writer, r backup.Result) error {
+	out := resultJSON{
+		Log: r.Head.Log, Sequence: uint64(r.Head.Sequence), Chain: r.Head.Chain.String(),
+		Events: r.Events, Objects: r.Objects, Bytes: r.Bytes,
+		Damaged: r.Damaged, Damages: []damageJSON{},
+	}
+	for _, d := range r.Damages {
+		out.Damages = append(out.Damages, damageJSON{d.Subject, uint64(d.Sequence), d.Receipt.Store, d.Receipt.Locator, d.Problem})
+	}
+	line, err := json.Marshal(out)
+	if err != nil {
+		return fmt.Errorf("write the result as JSON: %w", err)
+	}
+	_, err = w.Write(append(line, '\n'))
+	return err
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"artifactstore/internal/adminclient"
+	"artifactstore/registry/fact"
+)
+
+func eventsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "events",
+		Short: "Print what happened, oldest first, and go on with what happens",
+		Long: `Events prints the events of the log, oldest first: one line for each with its
+sequence number, time, kind, actor and subject; with --json one JSON object a line
+with everything.
+
+With --follow it goes on with new events until it is interrupted, which is no failure.
+When the connection breaks it says so on standard error and makes a new one, as often as
+needed: each event is printed once, and none is left out.`,
+		Example: `  artifactstore events --kind v1.tag.moved --kind v1.tag.deleted
+  artifactstore events --after 1000 -n 100 --json
+  artifactstore events --follow --after $(artifactstore status --json | jq .log.sequence)`,
+		Args: noArguments,
+	}
+	l := addLook(cmd)
+	l.logOnly = true
+	limit := l.limit()
+	var q adminclient.EventQuery
+	cmd.Flags().Uint64Var(&q.After, "after", 0, "start behind the event with this `SEQUENCE`")
+	cmd.Flags().StringSliceVar(&q.Kinds, "kind", nil, "print only events of this `KIND`, such as v1.tag.moved; may be given more than once")
+	follow := cmd.Flags().BoolP("follow", "f", false, "go on with new events until interrupted")
+	completeFlag(cmd, "kind", fact.Kinds()...)
+	l.run(func(ctx context.Context, in *inside, _ []string) error {
+		q.Limit = *limit
+		if !*follow {
+			return in.Events(ctx, q, in.printEvent)
+		}
+		notice := func(err error, wait time.Duration) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "artifactstore: the connection broke off (%v); trying again in %v\n", err, wait)
+		}
+		err := in.Follow(ctx, q, notice, func(e *adminclient.Event) error {
+			return errors.Join(in.printEvent(e), in.out.Flush())
+		})
+		if ctx.Err() != nil { // that is how it ends
+			return nil
+		}
+		return err
+	})
+	return cmd
+}
+
+func (in *inside) printEvent(e *adminclient.Event) error {
+	if in.json {
+		_, err := in.out.Write(append(e.JSON, '\n'))
+		return err
+	}
+	_, err := fmt.Fprintln(in.out, strings.TrimRight(
+		fmt.Sprintf("%8d  %s  %-21s  %-9s  %s", e.Sequence, plain(e.Time), plain(e.Kind), plain(e.Actor), plain(e.Subject)), " "))
+	return err
+}

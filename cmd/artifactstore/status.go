@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"artifactstore/internal/admin"
+	"artifactstore/internal/adminclient"
+)
+
+func statusCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what serves, whether it takes pushes, and where its log ends",
+		Example: `  artifactstore status
+  artifactstore status --json | jq .ready
+  artifactstore status --data /var/lib/artifactstore`,
+		Args: noArguments,
+	}
+	l := addLook(cmd)
+	l.logOnly = true
+	l.run(func(ctx context.Context, in *inside, _ []string) error {
+		return object(ctx, in, adminclient.Path("status"), func(s admin.Status) error {
+			fields := []field{
+				{"state", state(s)}, {"version", s.Version}, {"commit", s.Commit}, {"go", s.Go}, {"started", moment(s.Started)},
+				{"log", s.Log.ID}, {"events", fmt.Sprint(s.Log.Sequence)},
+			}
+			if s.Log.Time != nil {
+				fields = append(fields, field{"last event", moment(*s.Log.Time)})
+			}
+			return printFields(in.out, append(fields, field{"running hash", s.Log.Chain}))
+		})
+	})
+	return cmd
+}
+
+func state(s admin.Status) string {
+	switch {
+	case !s.Serving:
+		return "looked at without a server"
+	case !s.Ready:
+		return "serving, but refuses pushes: see 'artifactstore storage' and the server's log"
+	}
+	return "serving, takes pushes"
+}
+
+func usageCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "usage [REPOSITORY]",
+		Short: "Show how much there is in all, or in a repository",
+		Long: `Usage shows how much there is in all: what the stores keep, in which each content is
+once, however many repositories have it. With a REPOSITORY it counts what that one
+holds, each content once, also what it shares with others.`,
+		Example: `  artifactstore usage
+  artifactstore usage demo
+  artifactstore usage demo --json | jq .bytes`,
+		Args: atMost(1),
+	}
+	l := addLook(cmd)
+	l.completeRepository()
+	l.run(func(ctx context.Context, in *inside, args []string) error {
+		if len(args) == 0 {
+			return object(ctx, in, adminclient.Path("usage"), func(u admin.TotalUsage) error { return printTotals(in, u) })
+		}
+		path, err := parseRepository(cmd, args[0], "usage")
+		if err != nil {
+			return err
+		}
+		return object(ctx, in, path, func(u admin.Usage) error {
+			return printFields(in.out, append([]field{{"repository", u.Repository}}, usageFields(u)...))
+		})
+	})
+	return cmd
+}
+
+func printTotals(in *inside, u admin.TotalUsage) error {
+	err := printFields(in.out, []field{
+		{"repositories", fmt.Sprint(u.Repositories)}, {"tags", fmt.Sprint(u.Tags)},
+		{"manifests", fmt.Sprint(u.Manifests)}, {"uploads", fmt.Sprint(u.Uploads)},
+	})
+	if err != nil {
+		return err
+	}
+	rows := make([][]string, len(u.Stores))
+	for i, s := range u.Stores {
+		rows[i] = []string{s.Name, fmt.Sprint(s.Blobs), size(s.Bytes)}
+	}
+	fmt.Fprintln(in.out)
+	t := table{columns: []string{"STORE", ">CONTENTS", ">SIZE"}}
+	return t.print(in.out, rows)
+}
+
+func storageCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "storage",
+		Short: "Show whether the stores are healthy, and how much room they have",
+		Long: `Storage shows whether the stores are healthy and how much room they have. Pushes are
+refused when less than RESERVED is free. A '-' stands for what a store does not know.`,
+		Example: `  artifactstore storage
+  artifactstore storage --json | jq 'select(.healthy | not)'`,
+		Args: noArguments,
+	}
+	l := addLook(cmd)
+	l.run(func(ctx context.Context, in *inside, _ []string) error {
+		text, err := in.Object(ctx, adminclient.Path("storage"))
+		if err != nil {
+			return err
+		}
+		all, err := decode[admin.Page[json.RawMessage]](text)
+		if err != nil {
+			return err
+		}
+		l := listing[admin.Store]{
+			columns: []string{"STORE", "HEALTHY", ">FREE", ">OF", ">RESERVED", ">FREE FILES"},
+			row: func(s admin.Store) []string {
+				healthy := "yes"
+				if !s.Healthy {
+					healthy = "no: see the server's log"
+				}
+				files := "-"
+				if s.FreeFiles != nil {
+					files = fmt.Sprint(*s.FreeFiles)
+				}
+				return []string{s.Name, healthy, sizeIfKnown(s.FreeBytes), sizeIfKnown(s.TotalBytes), sizeIfKnown(s.KeptBytes), files}
+			},
+		}
+		return l.page(in, &table{columns: l.columns}, all.Items)
+	})
+	return cmd
+}
+
+func sizeIfKnown(n *int64) string {
+	if n == nil {
+		return "-"
+	}
+	return size(*n)
+}
+
+func uploadsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "uploads",
+		Short: "List the uploads in progress, and how far they are",
+		Example: `  artifactstore uploads
+  artifactstore uploads --json | jq -s 'map(.received) | add'`,
+		Args: noArguments,
+	}
+	l := addLook(cmd)
+	limit := l.limit()
+	l.run(func(ctx context.Context, in *inside, _ []string) error {
+		return listing[admin.Upload]{
+			columns: []string{"ID", "REPOSITORY", "ACTOR", ">RECEIVED", "EXPIRES"},
+			row: func(u admin.Upload) []string {
+				return []string{u.ID, u.Repository, u.Actor, size(u.Received), moment(u.Expires)}
+			},
+		}.print(ctx, in, adminclient.Path("uploads"), *limit)
+	})
+	return cmd
+}
