@@ -40,8 +40,8 @@ type ManifestResult struct {
 // maxTags is how many tags one push can set.
 const maxTags = 256
 
-// parseWeight is how many bytes of memory a byte of a manifest is counted as
-// while it is being parsed.
+// parseWeight is how many bytes of memory a byte of a manifest, of a native form
+// or of an event is counted as while it is being taken apart.
 const parseWeight = 14
 
 // PutManifest stores a manifest and sets its tags, all or nothing. Pushing what
@@ -58,13 +58,11 @@ func (r *Repository) PutManifest(ctx context.Context, push ManifestPush) (Manife
 		return ManifestResult{}, err
 	}
 	defer release()
-	if r.opts.Budget != nil {
-		done, err := r.opts.Budget.Acquire(ctx, parseWeight*int64(len(raw)))
-		if err != nil {
-			return ManifestResult{}, fmt.Errorf("wait for memory: %w", err)
-		}
-		defer done()
+	done, err := r.Reserve(ctx, int64(len(raw)))
+	if err != nil {
+		return ManifestResult{}, err
 	}
+	defer done()
 	parsed, err := manifest.Parse(raw, push.MediaType, r.limits)
 	if err != nil {
 		return ManifestResult{}, invalid(err)
@@ -81,6 +79,20 @@ func (r *Repository) PutManifest(ctx context.Context, push ManifestPush) (Manife
 		further = further[1:]
 	}
 	return ManifestResult{Digest: p.digest, Subject: p.subject(), Tags: further}, nil
+}
+
+// Reserve waits for the memory that taking apart n bytes of JSON or CBOR needs,
+// and takes it from Options.Budget until release is called. Nothing else may be
+// waited for meanwhile, least of all a client.
+func (r *Registry) Reserve(ctx context.Context, n int64) (release func(), err error) {
+	if r.opts.Budget == nil {
+		return func() {}, nil
+	}
+	release, err = r.opts.Budget.Acquire(ctx, parseWeight*n)
+	if err != nil {
+		return nil, fmt.Errorf("wait for memory: %w", err)
+	}
+	return release, nil
 }
 
 // check refuses what can be refused before the body is read.

@@ -95,6 +95,8 @@ func serve(ctx context.Context, c *config.Config, w io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("find data folder: %w", err)
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	doors, err := openDoors(ctx, c, store, certificate, log)
 	if err != nil {
 		return err
@@ -103,7 +105,7 @@ func serve(ctx context.Context, c *config.Config, w io.Writer) (err error) {
 	for _, d := range doors {
 		log.Info("serving", "door", d.name, "address", d.Addr().String(), "data", data, "tls", d.options.TLS != nil)
 	}
-	err = run(ctx, store, doors, log)
+	err = run(ctx, stop, store, doors, log)
 	log.Info("stopped")
 	return err
 }
@@ -151,10 +153,8 @@ func openDoors(ctx context.Context, c *config.Config, store *store, certificate 
 }
 
 // run serves the store and does its background work until ctx is done or a
-// door fails, and returns when all of it has ended.
-func run(ctx context.Context, store *store, doors []door, log *slog.Logger) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// door fails, which stops the rest, and returns when all of it has ended.
+func run(ctx context.Context, stop context.CancelFunc, store *store, doors []door, log *slog.Logger) error {
 	var background sync.WaitGroup
 	background.Go(func() {
 		worker.Every(ctx, purgeInterval, func(ctx context.Context) { purgeUploads(ctx, store, log) })
@@ -162,7 +162,7 @@ func run(ctx context.Context, store *store, doors []door, log *slog.Logger) erro
 	failed := make([]error, len(doors))
 	for i, d := range doors {
 		background.Go(func() {
-			defer cancel() // one door alone is no server
+			defer stop() // one door alone is no server
 			failed[i] = web.Serve(ctx, d.Listener, d.handler, d.options)
 		})
 	}

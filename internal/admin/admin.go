@@ -12,7 +12,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/gorilla/mux"
 
@@ -32,11 +31,13 @@ type Options struct {
 	// Ready returns why pushes would be refused now, or nil; nil means that
 	// the store was opened to be looked at and takes none.
 	Ready func(context.Context) error
-	// Health asks the stores of the data plane how they are.
+	// Health asks the stores of the data plane how they are; nil means that
+	// there are none.
 	Health func(context.Context) []StoreHealth
 	// Held bounds the memory of answers that are made whole; nil means no bound.
 	Held registry.Share
-	// Hosts are the names, beside loopback, that a Host header may have.
+	// Hosts are the names and addresses, beside loopback, that a Host header
+	// may have.
 	Hosts []string
 	// Closing ends event streams when it is closed; nil means never.
 	Closing <-chan struct{}
@@ -57,11 +58,10 @@ type StoreHealth struct {
 	Err                              error
 }
 
-// The limits of pages and streams.
+// The limits of pages, in entries.
 const (
-	pageSize    = 100  // entries, if the client does not say
-	maxPageSize = 1000 // entries
-	heartbeat   = 15 * time.Second
+	pageSize    = 100 // if the client does not say
+	maxPageSize = 1000
 )
 
 // New returns the handler of the API, and of /metrics. It is meant to run behind
@@ -70,7 +70,10 @@ func New(o Options) http.Handler {
 	if o.Errors == nil {
 		o.Errors = slog.New(slog.DiscardHandler)
 	}
-	d := &door{o}
+	if o.Health == nil {
+		o.Health = func(context.Context) []StoreHealth { return nil }
+	}
+	d := &door{Options: o, counting: make(chan struct{}, 1), tail: tail{log: o.Log}}
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	for _, e := range endpoints {
 		router.Path(Prefix + e.path).Handler(d.endpoint(Prefix+e.path, e.serve))
@@ -82,8 +85,14 @@ func New(o Options) http.Handler {
 	return d.guard(router)
 }
 
-// door serves the API. It has no state of its own.
-type door struct{ Options }
+// door serves the API.
+type door struct {
+	Options
+	// counting has room for one request that reads whole tables, so that such
+	// requests leave the connections of the database to others.
+	counting chan struct{}
+	tail     tail
+}
 
 // handle serves an endpoint. What it returns is answered by fail.
 type handle func(d *door, w http.ResponseWriter, r *http.Request) error

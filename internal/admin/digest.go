@@ -37,7 +37,7 @@ func (d *door) digest(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return sendJSON(w, r, Digest{Digests: digestTexts(b.Digests), Size: b.Size, Stored: b.Stored, Store: b.Receipt.Store,
+	return d.sendJSON(w, r, Digest{Digests: digestTexts(b.Digests), Size: b.Size, Stored: b.Stored, Store: b.Receipt.Store,
 		Locator: b.Receipt.Locator, Sequence: uint64(b.Sequence), Native: each(native, userJSON)})
 }
 
@@ -76,7 +76,7 @@ func (d *door) holders(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	items := each(all, func(h registry.Holder) Holder { return Holder{h.Repository, h.Blob, h.Manifest} })
-	return sendPage(w, r, q, items, more, func() string { return number(all[len(all)-1].Sequence) })
+	return sendPage(d, w, r, q, items, more, func() string { return number(all[len(all)-1].Sequence) })
 }
 
 // User is a manifest that references a byte sequence, or is made of it.
@@ -109,7 +109,7 @@ func (d *door) users(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return sendPage(w, r, q, each(all, userJSON), more, func() string {
+	return sendPage(d, w, r, q, each(all, userJSON), more, func() string {
 		p := all[len(all)-1].Place
 		return fmt.Sprintf("%d.%d.%d.%d", p.Digest, p.Repository, p.Manifest, p.Ordinal)
 	})

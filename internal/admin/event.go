@@ -4,26 +4,43 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"artifactstore/eventlog"
 	"artifactstore/registry/fact"
 )
 
-// eventPage is how many events are read from the log at once.
-const eventPage = 100
+const (
+	// eventPage is how many events are read from the log at once, at most.
+	eventPage = 100
+	// eventBytes is how many bytes of events a feed keeps while it sends them.
+	// One that is longer comes alone, and has to ask for room.
+	eventBytes = 64 << 10
+	// heartbeat is the longest that a stream is silent.
+	heartbeat = 15 * time.Second
+	// pace is how often a stream at the end of the log is sent events, at most.
+	pace = 50 * time.Millisecond
+)
 
 // feed is one reading of the log.
 type feed struct {
-	d     *door
-	w     http.ResponseWriter
-	after eventlog.Sequence
-	kinds []string
-	left  uint64 // events that may still be sent
+	d      *door
+	w      http.ResponseWriter
+	head   eventlog.Head // the end of the log at the start
+	stream bool          // of server-sent events, not lines of JSON
+	kinds  []string
+	left   uint64 // events that may still be sent
+
+	after  eventlog.Sequence
+	page   int       // how many events to read next
+	behind bool      // there were more events than were read last
+	begun  bool      // the header is written
+	began  time.Time // when events were read last
+	sent   time.Time // when the client was last sent something
 }
 
 // events streams the log from a cursor. As lines of JSON it ends with the log
@@ -42,28 +59,41 @@ func (d *door) events(w http.ResponseWriter, r *http.Request) error {
 		return &refusal{http.StatusConflict, "CURSOR_UNKNOWN", fmt.Sprintf(
 			"the log ends with event %d: this cursor is of another log, or of one that was restored", head.Sequence)}
 	}
-	header := w.Header()
-	header.Set("Vary", "Accept")
-	header.Set("Artifactstore-Log", head.Log)
-	header.Set("Artifactstore-Log-Head", number(head.Sequence))
-	stream := accepts(r, "text/event-stream")
-	header.Set("Content-Type", "application/x-ndjson")
-	if stream {
-		header.Set("Content-Type", "text/event-stream")
-	}
-	w.WriteHeader(http.StatusOK)
-	if r.Method == http.MethodHead {
-		return nil
-	}
-	if stream {
+	f.head, f.stream = head, prefers(r, "text/event-stream", "application/x-ndjson")
+	switch {
+	case r.Method == http.MethodHead:
+	case f.stream:
 		err = f.follow(r.Context())
-	} else {
-		err = f.until(r.Context(), head.Sequence, f.line)
+	default:
+		err = f.until(r.Context(), head.Sequence)
 	}
-	if err != nil {
+	if err != nil && f.begun {
+		http.NewResponseController(w).Flush() // what was sent is good
 		return errCutOff{err}
 	}
-	return nil
+	if err == nil {
+		f.begin()
+	}
+	return err
+}
+
+// begin writes the header, once: not before there is something to send, so that
+// what goes wrong until then has a proper answer.
+func (f *feed) begin() {
+	if f.begun {
+		return
+	}
+	f.begun = true
+	header := f.w.Header()
+	header.Set("Vary", "Accept")
+	header.Set("Artifactstore-Log", f.head.Log)
+	header.Set("Artifactstore-Log-Head", number(f.head.Sequence))
+	header.Set("Content-Type", "application/x-ndjson")
+	if f.stream {
+		header.Set("Content-Type", "text/event-stream")
+		header.Set("X-Accel-Buffering", "no") // or nginx would keep events back
+	}
+	f.w.WriteHeader(http.StatusOK)
 }
 
 // feed reads the parameters: after (or Last-Event-ID), n and kind.
@@ -75,14 +105,12 @@ func (d *door) feed(w http.ResponseWriter, r *http.Request) (*feed, error) {
 	if id := r.Header.Get("Last-Event-ID"); id != "" { // a client that comes back means this
 		q.after = id
 	}
-	f := &feed{d: d, w: w, kinds: q.values["kind"], left: math.MaxUint64}
+	f := &feed{d: d, w: w, kinds: q.values["kind"], left: math.MaxUint64, page: eventPage}
 	if f.after, err = q.sequence(); err != nil {
 		return nil, err
 	}
-	if q.values.Has("n") {
-		if f.left, err = strconv.ParseUint(q.values.Get("n"), 10, 64); err != nil {
-			return nil, badRequest("n must be a number of events")
-		}
+	if q.values.Has("n") { // which parseQuery found to be a number
+		f.left, _ = strconv.ParseUint(q.values.Get("n"), 10, 64)
 	}
 	for _, kind := range f.kinds {
 		if fact.New(kind) == nil {
@@ -92,51 +120,103 @@ func (d *door) feed(w http.ResponseWriter, r *http.Request) (*feed, error) {
 	return f, nil
 }
 
-// until sends the events up to a sequence.
-func (f *feed) until(ctx context.Context, end eventlog.Sequence, send func(*eventlog.Event) error) error {
+// until sends the events up to a sequence as lines of JSON.
+func (f *feed) until(ctx context.Context, end eventlog.Sequence) error {
 	for f.after < end && f.left > 0 {
-		page, err := f.d.Log.Read(ctx, f.after, int(min(eventPage, uint64(end-f.after))))
-		if err != nil {
+		before := f.after
+		if err := f.next(ctx, int(min(uint64(f.page), uint64(end-f.after)))); err != nil {
 			return err
 		}
-		if len(page) == 0 {
+		if f.after == before {
 			return fmt.Errorf("the log ends with event %d, not with %d", f.after, end)
-		}
-		for i := range page {
-			if f.left == 0 {
-				return nil
-			}
-			f.after = page[i].Sequence
-			if len(f.kinds) > 0 && !slices.Contains(f.kinds, string(page[i].Kind)) {
-				continue
-			}
-			f.left--
-			if err := send(&page[i]); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
-func (f *feed) line(e *eventlog.Event) error {
-	text, err := e.JSON()
+// next reads some events behind the cursor, at most limit, sends those that the
+// client wants, and moves the cursor behind all of them.
+func (f *feed) next(ctx context.Context, limit int) error {
+	page, err := f.d.Log.Read(ctx, f.after, limit)
 	if err != nil {
 		return err
 	}
-	_, err = f.w.Write(append(text, '\n'))
-	return err
+	f.behind = len(page) == limit
+	// The rest is not kept while the client takes its time, and read again.
+	kept := fit(page, eventBytes)
+	clear(page[kept:])
+	page = page[:kept]
+	f.page = min(eventPage, 2*max(1, kept))
+	for i := range page {
+		if f.wants(page[i].Kind) {
+			text, err := f.text(ctx, &page[i])
+			if err != nil {
+				return err
+			}
+			if err := f.send(entry{page[i].Sequence, page[i].Kind, text}); err != nil {
+				return err
+			}
+		}
+		f.after = page[i].Sequence
+	}
+	return nil
 }
 
-// message sends an event in the form of the HTML standard, section "Server-sent
-// events". A JSON text has no line breaks.
-func (f *feed) message(e *eventlog.Event) error {
+// fit is how many events of a page amount to a number of bytes: at least one,
+// if there is one.
+func fit(page []eventlog.Event, bytes int) int {
+	for i := range page {
+		if bytes -= len(page[i].Payload) + len(page[i].Private); bytes < 0 {
+			return max(1, i)
+		}
+	}
+	return len(page)
+}
+
+// wants tells whether the client may be sent one more event, and of this kind.
+func (f *feed) wants(kind eventlog.Kind) bool {
+	return f.left > 0 && (len(f.kinds) == 0 || slices.Contains(f.kinds, string(kind)))
+}
+
+// text is an event in JSON. The parts of a long one are dropped: the text has
+// all of them.
+func (f *feed) text(ctx context.Context, e *eventlog.Event) ([]byte, error) {
+	if size := int64(len(e.Payload)); size > freeAnswer {
+		release, err := f.d.Registry.Reserve(ctx, size)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
 	text, err := e.JSON()
+	e.Payload, e.Private = nil, nil
+	return text, err
+}
+
+// send sends an event: as a line, or in the form of the HTML standard, section
+// "Server-sent events". A JSON text has no line breaks.
+func (f *feed) send(e entry) error {
+	release, err := f.d.hold(int64(len(e.text)))
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(f.w, "id: %d\nevent: %s\ndata: %s\n\n", e.Sequence, e.Kind, text)
-	return err
+	defer release()
+	f.left--
+	if !f.stream {
+		return f.write(e.text, []byte("\n"))
+	}
+	return f.write(fmt.Appendf(nil, "id: %d\nevent: %s\ndata: ", e.sequence, e.kind), e.text, []byte("\n\n"))
+}
+
+func (f *feed) write(parts ...[]byte) error {
+	f.begin()
+	f.sent = time.Now()
+	for _, part := range parts {
+		if _, err := f.w.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // errClosing ends a stream because the server stops.
@@ -153,50 +233,70 @@ func (f *feed) follow(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	control := http.NewResponseController(f.w)
-	if _, err := io.WriteString(f.w, "retry: 1000\n\n"); err != nil {
-		return err
+	err := f.write([]byte("retry: 1000\n\n")) // at once, so that the client sees the stream open
+	for err == nil && f.left > 0 {
+		err = f.step(ctx)
 	}
-	for f.left > 0 {
-		if err := control.Flush(); err != nil {
-			return err
-		}
-		if err := f.wait(ctx); err != nil {
-			if context.Cause(ctx) == errClosing {
-				return nil // the client comes back, and goes on where it was
-			}
-			return err
-		}
-		head, err := f.d.Log.Head(ctx)
-		if err == nil {
-			err = f.until(ctx, head.Sequence, f.message)
-		}
-		if err != nil && context.Cause(ctx) == errClosing {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	if errors.Is(context.Cause(ctx), errClosing) {
+		return nil // the client comes back, and goes on where it was
 	}
-	return nil
+	return err
 }
 
-// wait returns when there are events behind the cursor. While there are none it
-// tells the client now and then that it is still there, and how far it has
-// come: events of other kinds are not sent, and need not be read again.
-func (f *feed) wait(ctx context.Context) error {
-	for {
-		beat, cancel := context.WithTimeout(ctx, heartbeat)
-		err := f.d.Log.Wait(beat, f.after)
-		cancel()
-		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-			return err
-		}
-		if _, err := fmt.Fprintf(f.w, ": waiting\nid: %d\n\n", f.after); err != nil {
-			return err
-		}
-		if err := http.NewResponseController(f.w).Flush(); err != nil {
-			return err
-		}
+// step waits for events and sends some. A client that has not been sent anything
+// for a while is told that the stream lives, and how far it has come: events of
+// other kinds are not sent, and need not be read again.
+func (f *feed) step(ctx context.Context) error {
+	if err := http.NewResponseController(f.w).Flush(); err != nil {
+		return err
 	}
+	err := f.wait(ctx)
+	if err == nil {
+		err = f.round(ctx)
+	} else if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		err = nil
+	}
+	if err == nil && time.Since(f.sent) >= heartbeat {
+		err = f.write(fmt.Appendf(nil, ": waiting\nid: %d\n\n", f.after))
+	}
+	return err
+}
+
+// wait waits for events, until it is time for a sign of life. Where the log
+// grows all the time it lets some of it come together.
+func (f *feed) wait(ctx context.Context) error {
+	until, cancel := context.WithDeadline(ctx, f.sent.Add(heartbeat))
+	defer cancel()
+	if err := f.d.Log.Wait(until, f.after); err != nil || f.behind {
+		return err
+	}
+	select {
+	case <-time.After(pace - time.Since(f.began)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// round sends some events: from the tail that all streams share, if the cursor
+// is near enough to the end of the log.
+func (f *feed) round(ctx context.Context) error {
+	f.began = time.Now()
+	entries, last, err := f.d.tail.after(ctx, f.after)
+	if err != nil {
+		return err
+	}
+	if entries == nil {
+		return f.next(ctx, f.page)
+	}
+	for _, e := range entries {
+		if f.wants(e.kind) {
+			if err := f.send(e); err != nil {
+				return err
+			}
+		}
+		f.after = e.sequence
+	}
+	f.behind = f.after < last
+	return nil
 }

@@ -27,19 +27,27 @@ func (d *door) guard(next http.Handler) http.Handler {
 	})
 }
 
-// knownHost tells whether a Host header, with or without a port, is loopback or
-// one that the operator configured.
+// knownHost tells whether a Host header is loopback or one that the operator
+// configured. Ports are of no account.
 func (d *door) knownHost(host string) bool {
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	name = strings.TrimSuffix(strings.ToLower(strings.Trim(name, "[]")), ".")
+	name := hostName(host)
 	if name == "localhost" {
 		return true
 	}
 	if addr, err := netip.ParseAddr(name); err == nil && addr.Unmap().IsLoopback() {
 		return true
 	}
-	return name != "" && slices.ContainsFunc(d.Hosts, func(known string) bool { return strings.EqualFold(known, name) })
+	return name != "" && slices.ContainsFunc(d.Hosts, func(known string) bool { return hostName(known) == name })
+}
+
+// hostName is the name or address of a Host header: in lower case, without its
+// port, without the brackets of an IPv6 address and the dot that ends a full name.
+func hostName(host string) string {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	} else if h, found := strings.CutPrefix(host, "["); found {
+		name, _ = strings.CutSuffix(h, "]")
+	}
+	return strings.TrimSuffix(strings.ToLower(name), ".")
 }

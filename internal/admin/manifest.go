@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,7 +84,7 @@ func (d *door) manifests(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	return sendPage(w, r, q, items, more, func() string { return number(infos[len(infos)-1].Sequence) })
+	return sendPage(d, w, r, q, items, more, func() string { return number(infos[len(infos)-1].Sequence) })
 }
 
 func (d *door) manifest(w http.ResponseWriter, r *http.Request) error {
@@ -97,12 +99,8 @@ func (d *door) manifest(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return sendJSON(w, r, all)
+	return d.sendJSON(w, r, all)
 }
-
-// jcsWeight is how many bytes of memory a byte of a native form is counted as
-// while its JSON is made.
-const jcsWeight = 8
 
 // native answers with the native form: its canonical CBOR if the client asks
 // for application/cbor, otherwise its JSON projection (RFC 8785).
@@ -119,35 +117,41 @@ func (d *door) native(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Vary", "Accept")
-	w.Header().Set("Etag", `"`+m.Native.String()+`"`)
-	if accepts(r, "application/cbor") {
-		return transmit(w, r, content, "application/cbor")
+	if prefers(r, "application/cbor", "application/json") {
+		return d.transmit(w, r, content, m.Native, "application/cbor")
 	}
-	if d.Held != nil {
-		release, ok := d.Held.TryAcquire(jcsWeight * content.Size)
-		if !ok {
-			return registry.Errorf(registry.TooManyRequests, "too many manifests are being read at once; try again")
-		}
-		defer release()
-	}
-	text, err := projection(r, content)
+	text, release, err := d.projection(r, content, m.Native)
 	if err != nil {
 		return err
 	}
+	defer release()
+	// The digest is that of other bytes, hence weak.
+	w.Header().Set("Etag", `W/"`+m.Native.String()+`"`)
 	send(w, r, http.StatusOK, "application/json", text)
 	return nil
 }
 
-// projection is the JCS of a native form.
-func projection(r *http.Request, content *registry.Content) ([]byte, error) {
-	from, err := content.Open(r.Context(), 0, -1)
+// projection is the JCS of a native form, and the room that it takes.
+func (d *door) projection(r *http.Request, c *registry.Content, digest identity.Digest) (text []byte, release func(), err error) {
+	data, back, err := d.whole(r, c, digest)
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err = d.project(r.Context(), data)
+	back()
+	if err != nil {
+		return nil, nil, err
+	}
+	release, err = d.hold(int64(len(text)))
+	return text, release, err
+}
+
+func (d *door) project(ctx context.Context, data []byte) ([]byte, error) {
+	done, err := d.Registry.Reserve(ctx, int64(len(data)))
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(from, content.Size))
-	if err = errors.Join(err, from.Close()); err != nil {
-		return nil, fmt.Errorf("read native form: %w", err)
-	}
+	defer done()
 	native, err := manifest.Decode(data)
 	if err != nil {
 		return nil, err
@@ -168,49 +172,72 @@ func (d *door) pushed(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Etag", `"`+m.Digest.String()+`"`)
-	return transmit(w, r, content, m.MediaType)
+	return d.transmit(w, r, content, m.Digest, m.MediaType)
 }
 
-// transmit sends a whole content. It is opened before the header is written, so
-// that what cannot be read has a proper answer.
-func transmit(w http.ResponseWriter, r *http.Request, c *registry.Content, mediaType string) error {
-	from, err := c.Open(r.Context(), 0, -1)
+// transmit sends a whole content, of which digest is the name.
+func (d *door) transmit(w http.ResponseWriter, r *http.Request, c *registry.Content, digest identity.Digest, mediaType string) error {
+	data, release, err := d.whole(r, c, digest)
 	if err != nil {
 		return err
 	}
-	defer from.Close() // read only
-	header := w.Header()
-	header.Set("Content-Type", mediaType)
-	header.Set("Content-Length", strconv.FormatInt(c.Size, 10))
-	w.WriteHeader(http.StatusOK)
-	if r.Method == http.MethodHead {
-		return nil
-	}
-	n, err := io.Copy(w, &io.LimitedReader{R: from, N: c.Size})
-	if err == nil && n < c.Size {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return errCutOff{fmt.Errorf("send content: %w", err)}
-	}
+	defer release()
+	w.Header().Set("Etag", `"`+digest.String()+`"`)
+	send(w, r, http.StatusOK, mediaType, data)
 	return nil
 }
 
-// accepts tells whether the client names a media type that it wants.
-func accepts(r *http.Request, mediaType string) bool {
+// whole reads a content, of a manifest's size, and proves that it is what its
+// digest says, so that no operator judges by what a failing disk made of it.
+func (d *door) whole(r *http.Request, c *registry.Content, digest identity.Digest) (data []byte, release func(), err error) {
+	release, err = d.hold(c.Size)
+	if err != nil {
+		return nil, nil, err
+	}
+	if data, err = read(r.Context(), c, digest); err != nil {
+		release()
+		return nil, nil, err
+	}
+	return data, release, nil
+}
+
+func read(ctx context.Context, c *registry.Content, digest identity.Digest) ([]byte, error) {
+	from, err := c.Open(ctx, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, c.Size)
+	_, err = io.ReadFull(from, data)
+	if err = errors.Join(err, from.Close()); err != nil {
+		return nil, fmt.Errorf("read %s: %w", digest, err)
+	}
+	if identity.FromBytes(digest.Algorithm(), data) != digest {
+		return nil, errDamaged
+	}
+	return data, nil
+}
+
+// prefers tells whether the client names a media type with a greater weight
+// than the one that it gets otherwise. Ranges such as */* say nothing.
+func prefers(r *http.Request, mediaType, otherwise string) bool {
+	return weight(r, mediaType) > weight(r, otherwise)
+}
+
+// weight is the q of a media type in the Accept header, 0 if it is not named.
+func weight(r *http.Request, mediaType string) (most float64) {
 	for _, header := range r.Header.Values("Accept") {
 		for entry := range strings.SplitSeq(header, ",") {
 			name, parameters, err := mime.ParseMediaType(entry)
 			if err != nil || name != mediaType {
 				continue
 			}
-			if q, err := strconv.ParseFloat(parameters["q"], 64); parameters["q"] == "" || err == nil && q > 0 {
-				return true
+			q, err := strconv.ParseFloat(cmp.Or(parameters["q"], "1"), 64)
+			if err == nil && q <= 1 {
+				most = max(most, q)
 			}
 		}
 	}
-	return false
+	return most
 }
 
 // Reference is one descriptor of a manifest.
@@ -247,7 +274,7 @@ func (d *door) references(w http.ResponseWriter, r *http.Request) error {
 	items := each(all, func(f registry.ReferenceInfo) Reference {
 		return Reference{Role: f.Role, Digest: f.Digest.String(), MediaType: f.MediaType, Size: f.Size, Held: !f.Target.IsZero()}
 	})
-	return sendPage(w, r, q, items, more, func() string { return number(all[len(all)-1].Ordinal) })
+	return sendPage(d, w, r, q, items, more, func() string { return number(all[len(all)-1].Ordinal) })
 }
 
 // referrerBytes bounds the descriptors of a page of referrers.
@@ -273,10 +300,16 @@ func (d *door) referrers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	release, err := d.hold(referrerBytes) // while the page is read: what it really has is held while it is sent
+	if err != nil {
+		return err
+	}
+	defer release()
 	all, more, err := repo.Referrers(r.Context(), m.Digest, "", eventlog.Sequence(after), q.n, referrerBytes)
 	if err != nil {
 		return err
 	}
+	release()
 	items := each(all, func(f registry.Referrer) Referrer { return Referrer{uint64(f.Sequence), f.Descriptor} })
-	return sendPage(w, r, q, items, more, func() string { return number(all[len(all)-1].Sequence) })
+	return sendPage(d, w, r, q, items, more, func() string { return number(all[len(all)-1].Sequence) })
 }

@@ -107,7 +107,7 @@ func cut(s string) (before, after string, found bool) {
 }
 
 // sendPage writes a page; next is the place of its last entry.
-func sendPage[T any](w http.ResponseWriter, r *http.Request, q query, items []T, more bool, next func() string) error {
+func sendPage[T any](d *door, w http.ResponseWriter, r *http.Request, q query, items []T, more bool, next func() string) error {
 	page := Page[T]{Items: items}
 	if page.Items == nil {
 		page.Items = []T{}
@@ -121,7 +121,7 @@ func sendPage[T any](w http.ResponseWriter, r *http.Request, q query, items []T,
 		values.Set("after", page.Next)
 		w.Header().Set("Link", "<"+q.url.EscapedPath()+"?"+values.Encode()+`>; rel="next"`)
 	}
-	return sendJSON(w, r, page)
+	return d.sendJSON(w, r, page)
 }
 
 func number[T ~int64 | ~uint64](n T) string { return strconv.FormatInt(int64(n), 10) }

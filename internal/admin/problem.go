@@ -34,6 +34,7 @@ func (e *refusal) Error() string { return string(e.code) + ": " + e.message }
 
 var (
 	errNoEndpoint = &refusal{http.StatusNotFound, "ENDPOINT_UNKNOWN", "there is no such endpoint; the list is in " + Prefix + "/openapi.json"}
+	errDamaged    = &refusal{http.StatusInternalServerError, "CONTENT_DAMAGED", "the stored bytes do not have this digest any more; restore them from a backup"}
 	errMethod     = &refusal{http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "this API only reads: GET and HEAD"}
 	errOrigin     = &refusal{http.StatusForbidden, "ORIGIN_REFUSED", "requests of web pages are refused: the Origin header must not be set"}
 	errHost       = &refusal{http.StatusForbidden, "HOST_REFUSED", "the Host header is neither loopback nor one of admin.hosts"}
@@ -141,7 +142,9 @@ func write(w http.ResponseWriter, r *http.Request, p Problem) {
 	if err != nil {
 		body = []byte(`{}`) // texts and numbers always encode
 	}
-	w.Header().Del("Link")
+	for _, name := range []string{"Link", "Etag", "Vary"} { // they are of the answer that could not be given
+		w.Header().Del(name)
+	}
 	send(w, r, p.Status, "application/problem+json", body)
 }
 
@@ -157,11 +160,16 @@ func send(w http.ResponseWriter, r *http.Request, status int, contentType string
 }
 
 // sendJSON writes a value as a whole response.
-func sendJSON(w http.ResponseWriter, r *http.Request, v any) error {
+func (d *door) sendJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
+	release, err := d.hold(int64(len(body)))
+	if err != nil {
+		return err
+	}
+	defer release()
 	send(w, r, http.StatusOK, "application/json", append(body, '\n'))
 	return nil
 }

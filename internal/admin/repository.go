@@ -27,7 +27,7 @@ func (d *door) repositories(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return sendPage(w, r, q, each(infos, repositoryJSON), more, func() string { return infos[len(infos)-1].Name })
+	return sendPage(d, w, r, q, each(infos, repositoryJSON), more, func() string { return infos[len(infos)-1].Name })
 }
 
 func (d *door) repository(w http.ResponseWriter, r *http.Request) error {
@@ -42,7 +42,7 @@ func (d *door) repository(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return sendJSON(w, r, repositoryJSON(*info))
+	return d.sendJSON(w, r, repositoryJSON(*info))
 }
 
 // Usage says how much a repository holds.
@@ -64,11 +64,16 @@ func (d *door) repositoryUsage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	done, err := d.count(r.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
 	u, err := repo.Usage(r.Context())
 	if err != nil {
 		return err
 	}
-	return sendJSON(w, r, Usage{Repository: repo.Name(), Tags: u.Tags, Manifests: u.Manifests, Blobs: u.Blobs, Bytes: u.Bytes})
+	return d.sendJSON(w, r, Usage{Repository: repo.Name(), Tags: u.Tags, Manifests: u.Manifests, Blobs: u.Blobs, Bytes: u.Bytes})
 }
 
 // each converts a list.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -48,7 +49,17 @@ func (d *door) status(w http.ResponseWriter, r *http.Request) error {
 		s.Log.Time = &at
 	}
 	s.Ready = s.Serving && d.Ready(r.Context()) == nil
-	return sendJSON(w, r, s)
+	return d.sendJSON(w, r, s)
+}
+
+// count waits until no other request reads whole tables.
+func (d *door) count(ctx context.Context) (done func(), err error) {
+	select {
+	case d.counting <- struct{}{}:
+		return func() { <-d.counting }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // TotalUsage says how much there is in all.
@@ -72,11 +83,16 @@ func (d *door) usage(w http.ResponseWriter, r *http.Request) error {
 	if err := noQuery(r); err != nil {
 		return err
 	}
+	done, err := d.count(r.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
 	t, err := d.Registry.Totals(r.Context())
 	if err != nil {
 		return err
 	}
-	return sendJSON(w, r, TotalUsage{Repositories: t.Repositories, Tags: t.Tags, Manifests: t.Manifests, Uploads: t.Uploads,
+	return d.sendJSON(w, r, TotalUsage{Repositories: t.Repositories, Tags: t.Tags, Manifests: t.Manifests, Uploads: t.Uploads,
 		Stores: each(t.Stores, func(s registry.StoreUsage) StoreUsage { return StoreUsage(s) })})
 }
 
@@ -104,7 +120,7 @@ func (d *door) storage(w http.ResponseWriter, r *http.Request) error {
 		return Store{Name: h.Name, Healthy: h.Err == nil, FreeBytes: known(h.FreeBytes), TotalBytes: known(h.TotalBytes),
 			FreeFiles: known(h.FreeFiles), TotalFiles: known(h.TotalFiles), KeptBytes: known(h.KeptBytes)}
 	})
-	return sendJSON(w, r, Page[Store]{Items: items})
+	return d.sendJSON(w, r, Page[Store]{Items: items})
 }
 
 // known is a number, or nil if there is none.
@@ -139,5 +155,5 @@ func (d *door) uploads(w http.ResponseWriter, r *http.Request) error {
 	items := each(all, func(u registry.Upload) Upload {
 		return Upload{ID: u.ID, Repository: u.Repository, Actor: u.Actor, Received: u.Staged.Offset, Expires: u.Expires}
 	})
-	return sendPage(w, r, q, items, more, func() string { return all[len(all)-1].ID })
+	return sendPage(d, w, r, q, items, more, func() string { return all[len(all)-1].ID })
 }

@@ -39,7 +39,7 @@ func (d *door) tags(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	items := each(infos, func(t registry.TagInfo) Tag { return tagJSON(repo.Name(), t) })
-	return sendPage(w, r, q, items, more, func() string { return infos[len(infos)-1].Name })
+	return sendPage(d, w, r, q, items, more, func() string { return infos[len(infos)-1].Name })
 }
 
 func (d *door) tag(w http.ResponseWriter, r *http.Request) error {
@@ -54,7 +54,7 @@ func (d *door) tag(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return sendJSON(w, r, tagJSON(repo.Name(), *info))
+	return d.sendJSON(w, r, tagJSON(repo.Name(), *info))
 }
 
 func (d *door) tagOf(r *http.Request) (*registry.Repository, string, error) {
@@ -99,5 +99,5 @@ func (d *door) tagHistory(w http.ResponseWriter, r *http.Request) error {
 		return TagMove{Repository: repo.Name(), Tag: m.Tag, Time: m.Time, Actor: m.Actor,
 			From: m.From.String(), To: m.To.String(), Sequence: uint64(m.Sequence)}
 	})
-	return sendPage(w, r, q, items, more, func() string { return number(moves[len(moves)-1].Sequence) })
+	return sendPage(d, w, r, q, items, more, func() string { return number(moves[len(moves)-1].Sequence) })
 }

@@ -34,6 +34,7 @@ const (
 	rapid         = "pgregory.net/rapid"
 	goleak        = "go.uber.org/goleak"
 	independent   = "github.com/gowebpki/jcs"
+	jsonSchema    = "github.com/santhosh-tekuri/jsonschema/v6"
 	promText      = "github.com/prometheus/common"
 	otlp          = "go.opentelemetry.io/proto/otlp"
 	protobuf      = "google.golang.org/protobuf"
@@ -104,6 +105,7 @@ var Rooms = []Room{
 	{Path: "conformance/importing", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/native", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/model", Ours: []string{"conformance/harness"}, BlackBox: true},
+	{Path: "conformance/events", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/crash", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/backup", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/watch", Ours: []string{"conformance/harness"}, BlackBox: true},
@@ -114,7 +116,7 @@ var Rooms = []Room{
 
 // TestModules may be imported by every test, beside the modules of all rooms:
 // a test may ask a second opinion of any library.
-var TestModules = []string{rapid, goleak, independent, promText, promModel}
+var TestModules = []string{rapid, goleak, independent, jsonSchema, promText, promModel}
 
 // Forbidden are packages that no file imports, with the reason.
 var Forbidden = map[string]string{

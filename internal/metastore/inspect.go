@@ -1,8 +1,10 @@
 package metastore
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"artifactstore/eventlog"
@@ -150,22 +152,38 @@ func (v *view) References(manifest eventlog.Sequence, after int64, limit int) ([
 }
 
 // Holders implements registry.InspectView. What a repository has as a blob and
-// what it has as a manifest are two ranges of two indexes.
+// what it has as a manifest are two ranges of two indexes, in the same order.
 func (v *view) Holders(primary identity.Digest, after eventlog.Sequence, limit int) ([]registry.Holder, error) {
-	return collect(v, func(r database.Rows) (registry.Holder, error) {
-		return registry.Holder{Repository: r.Text(1), Sequence: eventlog.Sequence(r.Int(0)),
-			Blob: r.Int(2) == 1, Manifest: r.Int(3) == 1}, nil
-	}, `SELECT r.id, r.name, max(h.blob), max(h.manifest) FROM (
-			SELECT * FROM (SELECT l.repository_id, 1 AS blob, 0 AS manifest FROM blobs b
-				JOIN links l ON l.blob_id = b.id
-				WHERE b.blake3 = $1 AND l.repository_id > $2 ORDER BY l.repository_id LIMIT $3)
-			UNION ALL
-			SELECT * FROM (SELECT m.repository_id, 0 AS blob, 1 AS manifest FROM blobs b
-				JOIN manifests m ON m.blob_id = b.id
-				WHERE b.blake3 = $4 AND m.repository_id > $5 ORDER BY m.repository_id LIMIT $6)
-		) h JOIN repositories r ON r.id = h.repository_id
-		GROUP BY r.id, r.name ORDER BY r.id LIMIT $7`,
-		primary.String(), int64(after), int64(limit), primary.String(), int64(after), int64(limit), int64(limit))
+	var pages [2][]registry.Holder
+	for i, table := range []string{"links", "manifests"} {
+		var err error
+		pages[i], err = collect(v, func(r database.Rows) (registry.Holder, error) {
+			return registry.Holder{Sequence: eventlog.Sequence(r.Int(0)), Repository: r.Text(1), Blob: i == 0, Manifest: i == 1}, nil
+		}, `SELECT r.id, r.name FROM blobs b
+			JOIN `+table+` h ON h.blob_id = b.id
+			JOIN repositories r ON r.id = h.repository_id
+			WHERE b.blake3 = $1 AND h.repository_id > $2 ORDER BY h.repository_id LIMIT $3`,
+			primary.String(), int64(after), int64(limit))
+		if err != nil {
+			return nil, err
+		}
+	}
+	return mergeHolders(pages[0], pages[1], limit), nil
+}
+
+// mergeHolders makes one list of two, both in the order of sequences.
+func mergeHolders(blobs, manifests []registry.Holder, limit int) []registry.Holder {
+	all := append(blobs, manifests...)
+	slices.SortStableFunc(all, func(a, b registry.Holder) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	merged := all[:0]
+	for _, h := range all {
+		if last := len(merged) - 1; last >= 0 && merged[last].Sequence == h.Sequence {
+			merged[last].Manifest = true
+			continue
+		}
+		merged = append(merged, h)
+	}
+	return merged[:min(limit, len(merged))]
 }
 
 // Users implements registry.InspectView: one range of an index for each digest,
@@ -196,11 +214,13 @@ func (v *view) Users(set identity.DigestSet, after registry.UserPlace, limit int
 	return all, nil
 }
 
+// uploadOpen is the condition of the index uploads_open, in its words.
+const uploadOpen = "state = '" + registry.UploadOpen + "'"
+
 // Uploads implements registry.InspectView.
 func (v *view) Uploads(after string, limit int) ([]registry.Upload, error) {
 	return collect(v, scanUpload,
-		"SELECT "+uploadColumns+" FROM uploads WHERE id > $1 AND state = $2 ORDER BY id LIMIT $3",
-		after, registry.UploadOpen, int64(limit))
+		"SELECT "+uploadColumns+" FROM uploads WHERE "+uploadOpen+" AND id > $1 ORDER BY id LIMIT $2", after, int64(limit))
 }
 
 // RepositoryUsage implements registry.InspectView.
@@ -240,18 +260,35 @@ func (v *view) RepositoryUsage(name string) (registry.Usage, error) {
 func (v *view) Totals() (registry.Totals, error) {
 	var t registry.Totals
 	for sql, n := range map[string]*int64{
-		"SELECT count(*) FROM repositories":                                        &t.Repositories,
-		"SELECT count(*) FROM tags":                                                &t.Tags,
-		"SELECT count(*) FROM manifests":                                           &t.Manifests,
-		"SELECT count(*) FROM uploads WHERE state = '" + registry.UploadOpen + "'": &t.Uploads,
+		"SELECT count(*) FROM repositories":                &t.Repositories,
+		"SELECT count(*) FROM tags":                        &t.Tags,
+		"SELECT count(*) FROM manifests":                   &t.Manifests,
+		"SELECT count(*) FROM uploads WHERE " + uploadOpen: &t.Uploads,
 	} {
 		if _, err := one(v.conn, func(r database.Rows) error { *n = r.Int(0); return nil }, sql); err != nil {
 			return t, fmt.Errorf("%s: %w", sql, err)
 		}
 	}
-	stores, err := collect(v, func(r database.Rows) (registry.StoreUsage, error) {
-		return registry.StoreUsage{Name: r.Text(0), Blobs: r.Int(1), Bytes: r.Int(2)}, nil
-	}, "SELECT store, count(*), sum(size) FROM blobs GROUP BY store ORDER BY store")
-	t.Stores = stores
+	err := v.storeUsage(&t)
 	return t, err
+}
+
+// storeUsage reads the table once for each store, of which there are few: groups
+// would be sorted, in memory that grows with the table.
+func (v *view) storeUsage(t *registry.Totals) error {
+	names, err := texts(v.conn, "SELECT DISTINCT store FROM blobs")
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		usage := registry.StoreUsage{Name: name}
+		_, err := one(v.conn, func(r database.Rows) error { usage.Blobs, usage.Bytes = r.Int(0), r.Int(1); return nil },
+			"SELECT count(*), sum(size) FROM blobs WHERE store = $1", name)
+		if err != nil {
+			return err
+		}
+		t.Stores = append(t.Stores, usage)
+	}
+	return nil
 }

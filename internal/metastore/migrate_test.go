@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"artifactstore/eventlog"
@@ -151,4 +152,76 @@ func TestOpenReportsWhatIsNoStore(t *testing.T) {
 	if _, err := metastore.Open(ctx, filepath.Join(dir, "a.db"), metastore.Options{}); err == nil {
 		t.Error("opened with a context that has ended")
 	}
+}
+
+// TestStoreOfTheFirstVersionIsMigratedWithItsContent: the store got as far as
+// migration 1, which is what an older program left, and has rows in every table.
+func TestStoreOfTheFirstVersionIsMigratedWithItsContent(t *testing.T) {
+	model := create(t, metastore.Options{})
+	populated(t, model)
+	model.update(t, &registry.Change{Puts: []registry.Upload{{ID: "u1", State: registry.UploadOpen}, {ID: "u2", State: registry.UploadFinished}}})
+	must(t, model.Close())
+
+	old := &store{path: filepath.Join(t.TempDir(), "old.db")}
+	firstVersion(t, old.path)
+	tables := []string{"events", "objects", "repositories", "blobs", "links", "manifests", "manifest_references",
+		"referrers", "tags", "tag_history", "uploads", "cursors", "secrets", "head"}
+	statements := []string{"ATTACH '" + model.path + "' AS model"}
+	for _, table := range tables {
+		statements = append(statements, "DELETE FROM main."+table, "INSERT INTO main."+table+" SELECT * FROM model."+table)
+	}
+	raw(t, old.path, strings.Join(statements, ";\n"))
+	rows := old.dump(t)
+	before := make(map[string]int)
+	for _, table := range tables {
+		before[table] = old.count(t, "SELECT count(*) FROM "+table)
+	}
+
+	var err error
+	old.Store, err = metastore.Open(t.Context(), old.path, old.options)
+	must(t, err)
+	if err := old.Healthy(); !errors.Is(err, metastore.ErrOutdated) {
+		t.Errorf("healthy before the migration: %v", err)
+	}
+	var ran []string
+	must(t, old.Migrate(t.Context(), func(m metastore.Migration) { ran = append(ran, m.Name) }))
+	if len(ran) == 0 || ran[0] != "inspection" {
+		t.Errorf("migrations %v", ran)
+	}
+	old.check(t, "repositories", "blobs", "links", "manifests", "references", "referrers", "tags", "tag_history")
+	for _, table := range tables {
+		if got := old.count(t, "SELECT count(*) FROM "+table); got != before[table] {
+			t.Errorf("%s has %d rows, had %d", table, got, before[table])
+		}
+	}
+	if old.dump(t) != rows {
+		t.Error("the migration changed rows of views")
+	}
+	old.read(t, func(v registry.View) error {
+		holders, err := v.Holders(primary("image"), 0, 10)
+		if len(holders) != 1 || !holders[0].Manifest {
+			t.Errorf("holders %v", holders)
+		}
+		users, nativeErr := v.NativeOf(primary("native of image"), 10)
+		uploads, uploadErr := v.Uploads("", 10)
+		if len(users) != 1 || len(uploads) != 1 || uploads[0].ID != "u1" {
+			t.Errorf("native form of %v, uploads %v", users, uploads)
+		}
+		return errors.Join(err, nativeErr, uploadErr)
+	})
+	old.update(t, facts(&fact.RepositoryCreated{Repository: "later"}))
+	must(t, old.Close())
+}
+
+// firstVersion makes a store that only migration 1 has run on.
+func firstVersion(t *testing.T, path string) {
+	t.Helper()
+	s, err := metastore.Open(t.Context(), path, metastore.Options{})
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	err = s.Migrate(ctx, func(metastore.Migration) { cancel() }) // one that runs is not interrupted
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("migrated with %v", err)
+	}
+	must(t, s.Close())
 }

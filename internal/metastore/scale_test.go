@@ -68,7 +68,7 @@ func TestListingsCostThePageNotTheCollection(t *testing.T) {
 	t.Logf("wrote %d tags and %d referrers in %v", tagCount, referrerCount, time.Since(began).Round(time.Millisecond))
 
 	const page = 100
-	for _, c := range listings(tagCount, referrerCount, page) {
+	for _, c := range append(listings(tagCount, referrerCount, page), inspections(tagCount, referrerCount, page)...) {
 		t.Run(c.name, func(t *testing.T) {
 			rows := 0
 			var took time.Duration
@@ -91,7 +91,7 @@ func TestListingsCostThePageNotTheCollection(t *testing.T) {
 				}
 				s.plan(t, sql)
 			}
-			if limit := 200 + 40*rows; steps > limit {
+			if limit := 200 + 50*rows; steps > limit {
 				t.Errorf("%d steps for %d rows, want at most %d", steps, rows, limit)
 			}
 			t.Logf("%d rows, %d steps, %v", rows, steps, took)
@@ -143,7 +143,7 @@ func listings(tagCount, referrerCount, page int) []listing {
 		}
 	}
 	// Each referrer is two events, after those of the tags.
-	middle := tagCount + referrerCount
+	middle := spreadEvents + tagCount + referrerCount
 	return []listing{
 		{"first tags", page, names(tagsAfter, "")},
 		{"tags in the middle", page, names(tagsAfter, fmt.Sprintf("t%07d", tagCount/2))},
@@ -177,10 +177,14 @@ func fill(t testing.TB, s *store, tagCount, referrerCount int) {
 	for i := range 1000 {
 		c.Add(&fact.RepositoryCreated{Repository: fmt.Sprintf("r%04d", i)})
 		c.Puts = append(c.Puts, registry.Upload{ID: fmt.Sprintf("u%d", i), State: registry.UploadOpen, Expires: time.Unix(1_900_000_000, 0)})
+		for j := range 5 { // between the open ones
+			c.Puts = append(c.Puts, registry.Upload{ID: fmt.Sprintf("u%d-%d", i, j), State: registry.UploadFinished, Expires: time.Unix(1_950_000_000, 0)})
+		}
 	}
 	s.update(t, c)
 	s.update(t, layer("demo", "layer"))
 	s.update(t, image("demo", "image", "", "", []string{"layer"}))
+	spread(t, s)
 	const batch = 5000
 	for start := 0; start < tagCount; start += batch {
 		c := new(registry.Change)
@@ -203,5 +207,117 @@ func fill(t testing.TB, s *store, tagCount, referrerCount int) {
 			c.Entries = append(c.Entries, one.Entries[0], one.Entries[2])
 		}
 		s.update(t, c)
+	}
+}
+
+// What spread writes: how many events, and one in the middle of the moves.
+const (
+	spreadEvents = 3 + 1000 + 500 + 1000
+	middleMove   = spreadEvents + 500
+)
+
+// spread puts one blob and one manifest into many repositories, gives a manifest
+// many references, and moves a tag many times.
+func spread(t testing.TB, s *store) {
+	var layers []string
+	for i := range 1000 {
+		layers = append(layers, fmt.Sprintf("layer %d", i))
+	}
+	wide := image("r0000", "wide", "", "", layers)
+	moves := new(registry.Change)
+	for i := range 1000 {
+		name := fmt.Sprintf("r%04d", i)
+		wide.Add(&fact.BlobLinked{Repository: name, Blob: primary("layer")})
+		if i%2 == 0 {
+			one := image(name, "image", "", "", []string{"layer"})
+			wide.Entries = append(wide.Entries, one.Entries[2])
+		}
+		moves.Add(tag("r0000", "moving", "wide"))
+	}
+	s.update(t, wide)
+	s.update(t, moves)
+}
+
+// inspections are the lists that operators ask for.
+func inspections(tagCount, referrerCount, page int) []listing {
+	middleTag := fmt.Sprintf("t%07d", tagCount/2)
+	var wide eventlog.Sequence // the manifest of many references
+	var place registry.UserPlace
+	return []listing{
+		{"first descriptions of tags", page, func(v registry.View) (int, error) {
+			all, err := v.TagInfos("demo", "", page)
+			return len(all), err
+		}},
+		{"descriptions of tags in the middle", page, func(v registry.View) (int, error) {
+			all, err := v.TagInfos("demo", middleTag, page)
+			return len(all), err
+		}},
+		{"description of a tag", 1, func(v registry.View) (int, error) {
+			_, err := v.TagInfo("demo", middleTag)
+			return 1, err
+		}},
+		{"last moves of a tag", page, func(v registry.View) (int, error) {
+			all, err := v.TagMoves("r0000", "moving", 0, page)
+			return len(all), err
+		}},
+		{"moves of a tag in the middle", page, func(v registry.View) (int, error) {
+			all, err := v.TagMoves("r0000", "moving", middleMove, page)
+			return len(all), err
+		}},
+		{"newest manifests", page, func(v registry.View) (int, error) {
+			all, err := v.Manifests("demo", 0, page)
+			return len(all), err
+		}},
+		{"manifests in the middle", page, func(v registry.View) (int, error) {
+			all, err := v.Manifests("demo", eventlog.Sequence(spreadEvents+tagCount+referrerCount), page)
+			return len(all), err
+		}},
+		{"descriptions of repositories in the middle", page, func(v registry.View) (int, error) {
+			all, err := v.RepositoryInfos("r0500", page)
+			return len(all), err
+		}},
+		{"manifest of many references", 1, func(v registry.View) (int, error) {
+			m, _, err := v.Manifest("r0000", primary("wide"))
+			if m != nil {
+				wide = m.Sequence
+			}
+			return 1, err
+		}},
+		{"references in the middle", page, func(v registry.View) (int, error) {
+			all, err := v.References(wide, 500, page)
+			return len(all), err
+		}},
+		{"manifests of a native form", page, func(v registry.View) (int, error) {
+			all, err := v.NativeOf(primary("native of image"), page)
+			return len(all), err
+		}},
+		{"first holders", page, func(v registry.View) (int, error) {
+			all, err := v.Holders(primary("layer"), 0, page)
+			return len(all), err
+		}},
+		{"holders of a blob in the middle", page, func(v registry.View) (int, error) {
+			all, err := v.Holders(primary("layer"), 500, page)
+			return len(all), err
+		}},
+		{"holders of a manifest in the middle", page, func(v registry.View) (int, error) {
+			all, err := v.Holders(primary("image"), 500, page)
+			return len(all), err
+		}},
+		{"first users", page, func(v registry.View) (int, error) {
+			all, err := v.Users(digests("layer"), registry.UserPlace{}, page)
+			if len(all) > 0 {
+				place = all[0].Place
+				place.Manifest = int64(spreadEvents + tagCount + referrerCount)
+			}
+			return len(all), err
+		}},
+		{"users in the middle of a repository", page, func(v registry.View) (int, error) {
+			all, err := v.Users(digests("layer"), place, page)
+			return len(all), err
+		}},
+		{"unfinished uploads in the middle", page, func(v registry.View) (int, error) {
+			all, err := v.Uploads("u5", page)
+			return len(all), err
+		}},
 	}
 }

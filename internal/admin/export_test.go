@@ -1,0 +1,49 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+
+	"artifactstore/registry"
+)
+
+// Heartbeat is the longest that a stream is silent.
+const Heartbeat time.Duration = heartbeat
+
+// Description is openapi.json as it is in the program.
+var Description = openAPI
+
+// Routes are the paths of the router, /metrics apart.
+func Routes() (paths []string) {
+	for _, e := range endpoints {
+		paths = append(paths, Prefix+e.path)
+	}
+	return paths
+}
+
+// StatusOf is the row of a code.
+func StatusOf(code registry.Code) (status int, ok bool) {
+	status, ok = statuses[code]
+	return status, ok
+}
+
+// Fail answers err as a handler's.
+func Fail(w http.ResponseWriter, r *http.Request, err error) { fail(w, r, err) }
+
+// CutOff is what a handler returns that began a response and cannot end it.
+func CutOff(err error) error { return errCutOff{err} }
+
+// ParseQuery reads the query of a list, whose after is a sequence and a place of
+// four numbers at once.
+func ParseQuery(r *http.Request) (n int, sequence uint64, place []int64, err error) {
+	q, err := parseQuery(r, "kind")
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	at, sequenceErr := q.sequence()
+	place, placeErr := q.place(4)
+	if sequenceErr != nil && placeErr != nil {
+		return 0, 0, nil, placeErr
+	}
+	return q.n, uint64(at), place, nil
+}
