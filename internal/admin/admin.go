@@ -144,6 +144,7 @@ func (d *door) endpoint(path string, serve handle) http.Handler {
 
 // metrics answers scrapes.
 func (d *door) metrics(w http.ResponseWriter, r *http.Request) error {
+	web.SetRoutine(r.Context())
 	d.Metrics.ServeHTTP(w, r)
 	return nil
 }

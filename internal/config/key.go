@@ -47,7 +47,7 @@ var keys = []Key{
 
 	{"log.format", "Form of the log lines on standard error: text or json.",
 		func(c *Config) any { return &c.Log.Format }},
-	{"log.level", "Least severity that is logged: debug, info, warn or error. There is one line of level info per request.",
+	{"log.level", "Least severity that is logged: debug, info, warn or error. There is one line of level info per request; for health checks and scrapes that succeed it has the level debug.",
 		func(c *Config) any { return &c.Log.Level }},
 
 	{"delete.enabled", "Whether tags, manifests and blobs can be deleted through the API. If not, such requests get 405.",

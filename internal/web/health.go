@@ -10,6 +10,7 @@ import (
 func Live() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		SetRoute(r.Context(), "livez")
+		SetRoutine(r.Context())
 		say(w, http.StatusOK, "ok\n")
 	})
 }
@@ -19,6 +20,7 @@ func Live() http.Handler {
 func Ready(ready func(context.Context) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		SetRoute(r.Context(), "readyz")
+		SetRoutine(r.Context())
 		if err := ready(r.Context()); err != nil {
 			SetError(r.Context(), "NOT_READY", err)
 			say(w, http.StatusServiceUnavailable, "not ready\n")

@@ -25,16 +25,17 @@ const (
 // record gathers what the log line of a request will say. It belongs to the
 // goroutine that serves the request.
 type record struct {
-	id    string
-	start time.Time
-	path  string
-	route string
-	trace string
-	code  string
-	err   error
-	gone  bool
-	alarm bool
-	stack []byte
+	id      string
+	start   time.Time
+	path    string
+	route   string
+	trace   string
+	code    string
+	err     error
+	gone    bool
+	alarm   bool
+	routine bool
+	stack   []byte
 }
 
 type recordKey struct{}
@@ -84,6 +85,14 @@ func SetAlarm(ctx context.Context) {
 	}
 }
 
+// SetRoutine lowers the log line of the request to DEBUG if it succeeds: it is
+// one that machines repeat all day.
+func SetRoutine(ctx context.Context) {
+	if entry := recordOf(ctx); entry != nil {
+		entry.routine = true
+	}
+}
+
 func (e *record) panicked(cause any) {
 	e.code, e.err, e.stack = "PANIC", fmt.Errorf("panic: %v", cause), debug.Stack()
 }
@@ -112,6 +121,8 @@ func (e *record) log(log *slog.Logger, r *http.Request, o Observation, failed er
 		level = slog.LevelError
 	case o.Aborted && !e.gone:
 		level = slog.LevelWarn
+	case e.routine && o.Status < http.StatusMultipleChoices:
+		level = slog.LevelDebug
 	}
 	if !log.Enabled(r.Context(), level) {
 		return

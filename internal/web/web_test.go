@@ -210,6 +210,9 @@ func TestHealth(t *testing.T) {
 			if test.status == 503 && log.requests(t)[0]["error"] != "secret reason" {
 				t.Errorf("logged %s", log.text())
 			}
+			if test.status == 200 && log.text() != "" {
+				t.Errorf("a check that succeeds is logged: %s", log.text())
+			}
 		})
 	}
 }
