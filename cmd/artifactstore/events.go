@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"artifactstore/internal/admin"
 	"artifactstore/internal/adminclient"
 	"artifactstore/registry/fact"
 )
@@ -26,7 +28,8 @@ When the connection breaks it says so on standard error and makes a new one, as 
 needed: each event is printed once, and none is left out.`,
 		Example: `  artifactstore events --kind v1.tag.moved --kind v1.tag.deleted
   artifactstore events --after 1000 -n 100 --json
-  artifactstore events --follow --after $(artifactstore status --json | jq .log.sequence)`,
+  artifactstore events --last 20
+  artifactstore events --follow --last 0`,
 		Args: noArguments,
 	}
 	l := addLook(cmd)
@@ -34,11 +37,22 @@ needed: each event is printed once, and none is left out.`,
 	limit := l.limit()
 	var q adminclient.EventQuery
 	cmd.Flags().Uint64Var(&q.After, "after", 0, "start behind the event with this `SEQUENCE`")
+	last := cmd.Flags().Uint64("last", 0, "start with the last `N` events of the log; 0 means behind its end")
 	cmd.Flags().StringSliceVar(&q.Kinds, "kind", nil, "print only events of this `KIND`, such as v1.tag.moved; may be given more than once")
 	follow := cmd.Flags().BoolP("follow", "f", false, "go on with new events until interrupted")
 	completeFlag(cmd, "kind", fact.Kinds()...)
 	l.run(func(ctx context.Context, in *inside, _ []string) error {
 		q.Limit = *limit
+		if cmd.Flags().Changed("last") {
+			if cmd.Flags().Changed("after") {
+				return &usageError{cmd.CommandPath(), "--after and --last both say where to start: give only one of them"}
+			}
+			end, err := in.end(ctx)
+			if err != nil {
+				return err
+			}
+			q.After = end - min(end, *last)
+		}
 		if !*follow {
 			return in.Events(ctx, q, in.printEvent)
 		}
@@ -54,6 +68,19 @@ needed: each event is printed once, and none is left out.`,
 		return err
 	})
 	return cmd
+}
+
+// end is the sequence of the last event of the log.
+func (in *inside) end(ctx context.Context) (uint64, error) {
+	document, err := in.Object(ctx, adminclient.Path("status"))
+	if err != nil {
+		return 0, err
+	}
+	var s admin.Status
+	if err := json.Unmarshal(document, &s); err != nil {
+		return 0, fmt.Errorf("read the status: %w", err)
+	}
+	return s.Log.Sequence, nil
 }
 
 func (in *inside) printEvent(e *adminclient.Event) error {

@@ -135,7 +135,7 @@ var transcripts = map[string][]string{
 	"digest-show":         {"digest show " + emptyConfig, "digest show DEMO", "digest show " + emptyConfig + " --json", "digest show " + absent, "digest show sha256:123"},
 	"digest-repositories": {"digest repositories " + emptyConfig, "digest repositories " + emptyConfig + " --json"},
 	"digest-references":   {"digest references " + emptyConfig, "digest references " + emptyConfig + " -n 1 --json"},
-	"events":              {"events", "events --kind v1.tag.moved --kind v1.tag.deleted", "events --after 2 -n 2 --json", "events --follow -n 1", "events --kind tag", "events --after 4711"},
+	"events":              {"events", "events --kind v1.tag.moved --kind v1.tag.deleted", "events --after 2 -n 2 --json", "events --follow -n 1", "events --last 2", "events --last 0", "events --last 99 -n 1", "events --last 2 --after 1", "events --kind tag", "events --after 4711"},
 	"usage":               {"usage", "usage --json", "usage demo", "usage demo --json", "usage nosuch"},
 	"storage":             {"storage", "storage --json"},
 	"uploads":             {"uploads", "uploads --json"},

@@ -34,13 +34,6 @@ func importCommand() *cobra.Command {
 elsewhere and keeps every digest. It pushes to the server at --to; with --data or
 --config it opens a stopped store instead.
 
-  artifactstore import --from /var/lib/registry                    a store of distribution, or of zot
-  artifactstore import --from image.tar --as team/app              an archive of docker save or podman save,
-                                                                   or an OCI layout
-  artifactstore import --from-registry https://registry.example.com --repo 'team/**'
-                                                                   a registry that is running
-  artifactstore import --from /var/lib/registry --data ./data      into a store that no server uses
-
 What is there already is passed over: an import that was interrupted goes on when it
 is run again. A tag that names something else here is left alone unless --overwrite is
 given. --dry-run copies nothing and lists what would be copied.
@@ -48,6 +41,12 @@ given. --dry-run copies nothing and lists what would be copied.
 What cannot be brought is reported at the end, with the reason, and the rest is brought
 nevertheless. The exit code is 0 if everything came and 1 if not. Credentials for
 --from-registry and --to are those of 'docker login'.`,
+		Example: `  artifactstore import --from /var/lib/registry                 a store of distribution, or of zot
+  artifactstore import --from image.tar --as team/app           an archive of docker save or podman
+                                                                save, or an OCI layout
+  artifactstore import --from-registry https://registry.example.com --repo 'team/**'
+                                                                a registry that is running
+  artifactstore import --from /var/lib/registry --data ./data   into a store that no server uses`,
 		Args: noArguments,
 	}
 	s := addSettings(cmd, "data")
