@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -279,9 +278,7 @@ func isIncrement(t *testing.T, s *harness.Server, last, next result) {
 // leaves is a store, and a beginning of the source's.
 func killedBackup(t *testing.T, s *harness.Server, to string, after time.Duration) {
 	t.Helper()
-	binary, err := harness.Binary()
-	harness.Must(t, err)
-	cmd := exec.Command(binary, "backup", "--data", s.Data(), "--to", to)
+	cmd := harness.Command(t, "backup", "--data", s.Data(), "--to", to)
 	progress, err := cmd.StderrPipe()
 	harness.Must(t, err)
 	harness.Must(t, cmd.Start())

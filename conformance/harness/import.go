@@ -39,12 +39,12 @@ func Import(t testing.TB, args ...string) ImportReport {
 	return r
 }
 
-// ImportCommand prepares a run of the verb import.
-func ImportCommand(t testing.TB, args ...string) *exec.Cmd {
+// Command prepares a run of a verb of the binary, to be started by the caller.
+func Command(t testing.TB, verb string, args ...string) *exec.Cmd {
 	t.Helper()
 	binary, err := Binary()
 	Must(t, err)
-	cmd := exec.Command(binary, append([]string{"import"}, args...)...)
+	cmd := exec.Command(binary, append([]string{verb}, args...)...)
 	cmd.Env = quietEnvironment()
 	return cmd
 }

@@ -56,7 +56,7 @@ func newGate(t *testing.T, d *harness.Distribution, n int64) *gate {
 // and returns its exit code and what it printed.
 func (g *gate) stopAt(t *testing.T, s *harness.Server, signal os.Signal) (code int, output string) {
 	t.Helper()
-	cmd := harness.ImportCommand(t, "--from-registry", g.URL, "--to", s.URL(), "--jobs", "1")
+	cmd := harness.Command(t, "import", "--from-registry", g.URL, "--to", s.URL(), "--jobs", "1")
 	var printed bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &printed, &printed
 	harness.Must(t, cmd.Start())

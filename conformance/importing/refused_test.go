@@ -42,7 +42,7 @@ func TestTheReportNamesWhatWasRefused(t *testing.T) {
 	replaceManifest(t, d, "team/app", "schema1", old)
 
 	s := harness.Start(t)
-	cmd := harness.ImportCommand(t, "--from", d.Dir, "--to", s.URL())
+	cmd := harness.Command(t, "import", "--from", d.Dir, "--to", s.URL())
 	out, err := cmd.Output()
 	if err == nil || cmd.ProcessState.ExitCode() != 1 {
 		t.Errorf("the import ended with %v", err)
@@ -111,14 +111,14 @@ func TestARegistryThatWantsALogin(t *testing.T) {
 	defer locked.Close()
 	s := harness.Start(t)
 	home := t.TempDir()
-	refused := harness.ImportCommand(t, "--from-registry", locked.URL, "--to", s.URL())
+	refused := harness.Command(t, "import", "--from-registry", locked.URL, "--to", s.URL())
 	refused.Env = append(refused.Env, "DOCKER_CONFIG="+home)
 	if out, err := refused.CombinedOutput(); err == nil || !strings.Contains(string(out), "docker login") {
 		t.Errorf("without credentials: %v\n%s", err, out)
 	}
 	write(t, home, "config.json", fmt.Appendf(nil, `{"auths":{%q:{"auth":%q}}}`,
 		strings.TrimPrefix(locked.URL, "http://"), base64.StdEncoding.EncodeToString([]byte("somebody:secret"))))
-	allowed := harness.ImportCommand(t, "--from-registry", locked.URL, "--to", s.URL())
+	allowed := harness.Command(t, "import", "--from-registry", locked.URL, "--to", s.URL())
 	allowed.Env = append(allowed.Env, "DOCKER_CONFIG="+home)
 	if out, err := allowed.CombinedOutput(); err != nil {
 		t.Errorf("with credentials: %v\n%s", err, out)

@@ -143,7 +143,7 @@ func listings(tagCount, referrerCount, page int) []listing {
 		}
 	}
 	// Each referrer is two events, after those of the tags.
-	middle := spreadEvents + tagCount + referrerCount
+	middle := repositoryEvents + spreadEvents + tagCount + referrerCount
 	return []listing{
 		{"first tags", page, names(tagsAfter, "")},
 		{"tags in the middle", page, names(tagsAfter, fmt.Sprintf("t%07d", tagCount/2))},
@@ -210,10 +210,11 @@ func fill(t testing.TB, s *store, tagCount, referrerCount int) {
 	}
 }
 
-// What spread writes: how many events, and one in the middle of the moves.
+// What fill and spread write: how many events, and one in the middle of the moves.
 const (
-	spreadEvents = 3 + 1000 + 500 + 1000
-	middleMove   = spreadEvents + 500
+	repositoryEvents = 1 + 1000
+	spreadEvents     = 3 + 1000 + 500 + 1000
+	middleMove       = spreadEvents + 500
 )
 
 // spread puts one blob and one manifest into many repositories, gives a manifest
@@ -269,7 +270,7 @@ func inspections(tagCount, referrerCount, page int) []listing {
 			return len(all), err
 		}},
 		{"manifests in the middle", page, func(v registry.View) (int, error) {
-			all, err := v.Manifests("demo", eventlog.Sequence(spreadEvents+tagCount+referrerCount), page)
+			all, err := v.Manifests("demo", eventlog.Sequence(repositoryEvents+spreadEvents+tagCount+referrerCount), page)
 			return len(all), err
 		}},
 		{"descriptions of repositories in the middle", page, func(v registry.View) (int, error) {
@@ -307,7 +308,7 @@ func inspections(tagCount, referrerCount, page int) []listing {
 			all, err := v.Users(digests("layer"), registry.UserPlace{}, page)
 			if len(all) > 0 {
 				place = all[0].Place
-				place.Manifest = int64(spreadEvents + tagCount + referrerCount)
+				place.Manifest = int64(repositoryEvents + spreadEvents + tagCount + referrerCount)
 			}
 			return len(all), err
 		}},
