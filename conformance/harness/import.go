@@ -2,7 +2,6 @@ package harness
 
 import (
 	"encoding/json"
-	"os/exec"
 	"testing"
 )
 
@@ -37,14 +36,4 @@ func Import(t testing.TB, args ...string) ImportReport {
 		t.Fatalf("import %v: %s", args, out)
 	}
 	return r
-}
-
-// Command prepares a run of a verb of the binary, to be started by the caller.
-func Command(t testing.TB, verb string, args ...string) *exec.Cmd {
-	t.Helper()
-	binary, err := Binary()
-	Must(t, err)
-	cmd := exec.Command(binary, append([]string{verb}, args...)...)
-	cmd.Env = quietEnvironment()
-	return cmd
 }

@@ -105,3 +105,13 @@ func quietEnvironment() []string {
 	}
 	return env
 }
+
+// Command prepares a run of a verb of the binary, to be started by the caller.
+func Command(t testing.TB, verb string, args ...string) *exec.Cmd {
+	t.Helper()
+	binary, err := Binary()
+	Must(t, err)
+	cmd := exec.Command(binary, append([]string{verb}, args...)...)
+	cmd.Env = quietEnvironment()
+	return cmd
+}
