@@ -127,6 +127,9 @@ func (r backupRun) run(ctx context.Context) (result backup.Result, err error) {
 	closers = append(closers, objects.Close)
 
 	f := folder{r.to}
+	if err := f.vacant(); err != nil {
+		return result, fmt.Errorf("--to: %w", err)
+	}
 	if err := f.make(); err != nil {
 		return result, err
 	}

@@ -48,6 +48,30 @@ func (f folder) owned(err error) error {
 		err, f.path, os.Getuid(), os.Getgid())
 }
 
+// vacant makes sure that the folder holds a store or nothing, so that a copy is
+// not mixed with what is somebody else's. The folder may be missing; the root of
+// a disk may have the folder in which its check keeps what it found.
+func (f folder) vacant() error {
+	if _, err := os.Stat(f.database()); err == nil {
+		return nil
+	}
+	entries, err := os.ReadDir(f.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case name == storeName, name == lockName, name == "lost+found":
+		default:
+			return fmt.Errorf("%s holds no store, but other things such as %s: name a folder that is empty, or that is not there yet", f.path, name)
+		}
+	}
+	return nil
+}
+
 // existing returns the data folder, which must hold a store.
 func existing(path string) (folder, error) {
 	f := folder{path}

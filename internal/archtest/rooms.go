@@ -74,15 +74,17 @@ var Rooms = []Room{
 	{Path: "internal/backup", Ours: []string{"registry", "registry/identity", "registry/fact", "eventlog", "internal/canon",
 		"internal/metastore", "storagedriver"}},
 
-	// The front door.
+	// The doors.
 	{Path: "internal/web"},
-	{Path: "internal/inproc"},
-	{Path: "internal/importer", Modules: []string{orasGo, goDigest, imageSpec}},
 	{Path: "distribution", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
 		Modules: []string{gorillaMux}},
 	{Path: "internal/admin", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
 		Modules: []string{gorillaMux}},
+
+	// Those who knock at the doors.
+	{Path: "internal/inproc"},
 	{Path: "internal/adminclient", Ours: []string{"internal/admin"}},
+	{Path: "internal/importer", Modules: []string{orasGo, goDigest, imageSpec}},
 
 	// What operators watch.
 	{Path: "internal/metrics", Ours: []string{"internal/web", "internal/metastore", "internal/dataplane", "storagedriver", "storagedriver/observe"},
