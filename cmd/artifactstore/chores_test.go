@@ -83,4 +83,3 @@ func TestHelpIsWhatTheGoldenFileHas(t *testing.T) {
 	}
 	compare(t, "help", b.String())
 }
-

@@ -50,7 +50,9 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	select {
 	case <-w.begun:
 	case <-req.Context().Done():
-		return nil, req.Context().Err()
+	}
+	if err := req.Context().Err(); err != nil {
+		return nil, err // whatever the handler made of it
 	}
 	if w.failed != nil {
 		return nil, w.failed
