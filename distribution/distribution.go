@@ -113,8 +113,9 @@ func (d *door) repository(r *http.Request, t target) (*registry.Repository, erro
 	return d.registry.Repository(t.name, registry.Caller{Actor: anonymous, Request: web.RequestID(r.Context())})
 }
 
-// base answers that the API is here (end-1).
+// base answers that the API is here (end-1), and whose it is: an import asks.
 func (d *door) base(w http.ResponseWriter, r *http.Request, t target) error {
+	w.Header().Set("Artifactstore-Api", "distribution")
 	send(w, r, http.StatusOK, "application/json", []byte("{}"))
 	return nil
 }

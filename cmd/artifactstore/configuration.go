@@ -17,8 +17,9 @@ func configCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Check the configuration as serve would, and start nothing",
-		Long: `Check reads FILE (or the file of --config), the environment and the flags as
-serve would, and starts nothing. All problems are printed, each with its place.`,
+		Long: `Check reads FILE (or the file of --config), the environment, the flags and the
+certificate as serve would, and starts nothing. All problems are printed, each with its
+place.`,
 		Example: `  artifactstore config check /etc/artifactstore.yaml`,
 		Args:    atMost(1),
 	}
@@ -32,6 +33,9 @@ serve would, and starts nothing. All problems are printed, each with its place.`
 			return err
 		}
 		if err := checkExposure(&c.Config); err != nil {
+			return err
+		}
+		if _, err := loadCertificate(c.TLS); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), "The configuration is valid.")

@@ -44,8 +44,11 @@ func (f folder) owned(err error) error {
 	if !errors.Is(err, os.ErrPermission) {
 		return err
 	}
-	return fmt.Errorf("%w; %s and everything in it must belong to the user that this runs as: chown -R %d:%d %[2]s",
-		err, f.path, os.Getuid(), os.Getgid())
+	user, group := os.Getuid(), os.Getgid()
+	if _, missing := os.Stat(f.path); errors.Is(missing, os.ErrNotExist) {
+		return fmt.Errorf("%w; make it as root, for the user that this runs as: install -d -o %d -g %d %s", err, user, group, f.path)
+	}
+	return fmt.Errorf("%w; %s and everything in it must belong to the user that this runs as: chown -R %d:%d %[2]s", err, f.path, user, group)
 }
 
 // vacant makes sure that the folder holds a store or nothing, so that a copy is

@@ -175,7 +175,9 @@ func (f *importFlags) target(ctx context.Context, stopped *config.Config, messag
 func nothing(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/v2/" {
 		w.WriteHeader(http.StatusNotFound)
+		return
 	}
+	w.Header().Set("Artifactstore-Api", "distribution")
 }
 
 func (f *importFlags) print(r *importer.Report, out io.Writer) error {

@@ -155,6 +155,7 @@ func TestConfigCheckNamesLines(t *testing.T) {
 	run(t, dir, nil, "config", "check", "open.yaml").expect(t, 1, "refusing to listen on 0.0.0.0:5000")
 	run(t, dir, nil, "config", "check", "open.yaml", "--insecure-no-auth").expect(t, 0)
 	run(t, dir, nil, "config", "check", "none.yaml").expect(t, 1, "none.yaml")
+	run(t, dir, []string{"ARTIFACTSTORE_TLS_CERT=no.crt", "ARTIFACTSTORE_TLS_KEY=no.key"}, "config", "check").expect(t, 1, "load tls.cert and tls.key: open no.crt")
 	run(t, dir, []string{"ARTIFACTSTORE_LISTN=x"}, "serve").expect(t, 1,
 		"ARTIFACTSTORE_LISTN: unknown environment variable; did you mean ARTIFACTSTORE_LISTEN?")
 	if _, err := os.Stat(filepath.Join(dir, "data")); err == nil {

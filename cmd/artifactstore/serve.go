@@ -242,12 +242,12 @@ func greet(c *config.Config, doors []door, data string, w io.Writer) {
 		return
 	}
 	address := doors[0].Addr()
-	scheme, insecure := "https", ""
+	scheme, plain := "https", "--plain-http=false" // oras speaks HTTP to localhost unless it is told not to
 	if c.TLS.Cert == "" {
-		scheme, insecure = "http", "--plain-http "
+		scheme, plain = "http", "--plain-http"
 	}
 	fmt.Fprintf(w, "artifactstore listens on %s://%s and keeps its data in %s\n", scheme, address, data)
-	fmt.Fprintf(w, "Push to it:  oras push %s%s/demo:v1 FILE    Stop it:  Ctrl-C\n", insecure, near(address))
+	fmt.Fprintf(w, "Push to it:  oras push %s %s/demo:v1 FILE    Stop it:  Ctrl-C\n", plain, near(address))
 	if len(doors) > 1 {
 		host, flag := near(doors[1].Addr()), ""
 		if "http://"+doors[1].Addr().String() != defaultServer {

@@ -98,7 +98,7 @@ func storageCommand() *cobra.Command {
 		Use:   "storage",
 		Short: "Show whether the stores are healthy, and how much room they have",
 		Long: `Storage shows whether the stores are healthy and how much room they have. Pushes are
-refused when less than RESERVED is free. A '-' stands for what a store does not know.`,
+refused when less than MIN FREE is free. A '-' stands for what a store does not know.`,
 		Example: `  artifactstore storage
   artifactstore storage --json | jq 'select(.healthy | not)'`,
 		Args: noArguments,
@@ -114,7 +114,7 @@ refused when less than RESERVED is free. A '-' stands for what a store does not 
 			return err
 		}
 		l := listing[admin.Store]{
-			columns: []string{"STORE", "HEALTHY", ">FREE", ">OF", ">RESERVED", ">FREE FILES"},
+			columns: []string{"STORE", "HEALTHY", ">FREE", ">OF", ">MIN FREE", ">FREE FILES"},
 			row: func(s admin.Store) []string {
 				healthy := "yes"
 				if !s.Healthy {

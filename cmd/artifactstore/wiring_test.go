@@ -103,6 +103,9 @@ func TestTLSIsWired(t *testing.T) {
 	dir := t.TempDir()
 	pool := writeCertificate(t, dir)
 	s := start(t, dir, []string{"ARTIFACTSTORE_TLS_CERT=cert.pem", "ARTIFACTSTORE_TLS_KEY=key.pem"})
+	if s.log.await(`oras push --plain-http=false localhost:\d+/demo:v1 FILE`, s.ended) == nil {
+		t.Error("the command to push would speak HTTP") // which oras does to localhost
+	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	res, err := client.Get("https://" + s.address + "/v2/")
 	if err != nil {

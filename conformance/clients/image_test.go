@@ -133,6 +133,10 @@ func runWithForeignData(t *testing.T, u *unpacked) {
 		t.Errorf("with data of another user the image ends with %d, and says: %s", code, printed)
 	}
 	harness.Must(t, os.Chown(data, 65532, 65532))
+	code, printed = u.start(t, []string{"ARTIFACTSTORE_DATA=/elsewhere"}, "serve", "--insecure-no-auth").wait(t)
+	if code != 1 || !strings.Contains(printed, "install -d -o 65532 -g 65532 /elsewhere") {
+		t.Errorf("where it cannot make a folder for its data the image ends with %d, and says: %s", code, printed)
+	}
 }
 
 // waitFor waits until something is so.

@@ -82,15 +82,34 @@ func TestBehindNginx(t *testing.T) {
 			}
 		}
 	})
-	if log := s.Output(); strings.Contains(log, "secret") {
-		t.Error("the password is in the server's log")
-	}
+	t.Run("a request has one id in both logs and in its events, and the proxy's has who sent it", func(t *testing.T) {
+		data := []byte("signed by the proxy")
+		path := "/v2/proxied/who/blobs/uploads/?digest=" + harness.SHA256(data)
+		reply := p.do(t, http.MethodPost, path, data, true)
+		harness.Must(t, reply.Expect(http.StatusCreated))
+		id := reply.Header.Get("X-Request-Id") // that of the server's log
+		events, err := s.Run("events", "--json")
+		harness.Must(t, err)
+		if !strings.Contains(events, `"request":"`+id+`"`) {
+			t.Errorf("no event has the id %s:\n%s", id, events)
+		}
+		p.do(t, http.MethodGet, "/v2/", nil, true) // on the same connection: what was before it is logged
+		log, err := os.ReadFile(p.log)
+		harness.Must(t, err)
+		if want := "request=" + id + " user=ci address=127.0.0.1 method=POST status=201\n"; !strings.Contains(string(log), want) {
+			t.Errorf("the proxy's log lacks %q:\n%s", want, log)
+		}
+		if strings.Contains(s.Output()+string(log), "secret") {
+			t.Error("the password is in a log")
+		}
+	})
 }
 
 // proxy is a running nginx.
 type proxy struct {
 	host        string
 	certificate string // file
+	log         string // file
 	client      *http.Client
 }
 
@@ -118,7 +137,7 @@ func startNginx(t *testing.T, server string) *proxy {
 	t.Helper()
 	nginx := harness.Tool{Path: harness.Need(t, "nginx", "the example that puts nginx in front must work"), Dir: t.TempDir()}
 	host, dir := freeAddress(t), nginx.Dir
-	p := &proxy{host: host, certificate: filepath.Join(dir, "server.crt")}
+	p := &proxy{host: host, certificate: filepath.Join(dir, "server.crt"), log: filepath.Join(dir, "access.log")}
 	pool := makeCertificate(t, dir)
 	p.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	write(t, filepath.Join(dir, "htpasswd"), "ci:{PLAIN}secret\n")
@@ -128,7 +147,7 @@ func startNginx(t *testing.T, server string) *proxy {
 	}
 	config := write(t, filepath.Join(dir, "nginx.conf"), substitute(t, example(t, "compose/nginx.conf"),
 		"http {", "http { "+temporary, "listen 443 ssl", "listen "+host+" ssl", "http://artifactstore:5000", "http://"+server,
-		"/etc/nginx/tls/", dir+"/", "/etc/nginx/htpasswd", dir+"/htpasswd"))
+		"/etc/nginx/tls/", dir+"/", "/etc/nginx/htpasswd", dir+"/htpasswd", "/dev/stdout", p.log))
 	// Another user could not read the folder of the test.
 	args := []string{"-p", dir, "-c", config, "-e", filepath.Join(dir, "error.log"), "-g", "daemon off; user root; pid " + filepath.Join(dir, "nginx.pid") + ";"}
 	nginx.Run(t, append([]string{"-t"}, args...)...)

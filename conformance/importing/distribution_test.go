@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"artifactstore/conformance/harness"
@@ -116,6 +117,14 @@ func TestAStoreOfDistribution(t *testing.T) {
 		harness.Must(t, err)
 		if err := reply.Expect(http.StatusOK); err != nil {
 			t.Errorf("a manifest without a tag: %v", err)
+		}
+	})
+	t.Run("not into itself", func(t *testing.T) {
+		binary, err := harness.Binary()
+		harness.Must(t, err)
+		_, all, err := harness.Tool{Path: binary}.Try("import", "--from", o.Dir, "--to", "http://"+o.Host)
+		if err == nil || !strings.Contains(all, "another registry than artifactstore") {
+			t.Errorf("%v: %s", err, all)
 		}
 	})
 	o.Stop(t)

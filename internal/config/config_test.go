@@ -185,6 +185,8 @@ func TestValidateBounds(t *testing.T) {
 		{"uploads.expire", "59s", "at least 1m"},
 		{"storage.inline_limit", "1025KiB", "at most 1MiB"},
 		{"storage.min_free", "1B", "at least 8MiB"},
+		{"admin.hosts", "registry.example, *", `"*" is not a name or an address`},
+		{"admin.hosts", "http://registry.example", "is not a name or an address"},
 		{"limits.header_size", "1KiB", "at least 4KiB"},
 		{"limits.header_size", "1GiB", "at most 16MiB"},
 		{"limits.header_timeout", "0s", "at least 1s"},

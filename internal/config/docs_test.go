@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -57,6 +58,43 @@ func referenceText() string {
 var flags = map[string]string{
 	"listen": "--listen ADDRESS", "data": "--data FOLDER", "insecure_no_auth": "--insecure-no-auth", "log.format": "--log-format FORMAT",
 	"admin.listen": "--admin-listen ADDRESS",
+}
+
+// TestDocumentsNameKeysThatThereAre: what looks like a key, as a word of its own
+// in backquotes, is one.
+func TestDocumentsNameKeysThatThereAre(t *testing.T) {
+	sections := make(map[string]bool)
+	for _, k := range config.Keys() {
+		section, _, _ := strings.Cut(k.Name, ".")
+		sections[section] = true
+	}
+	quoted := regexp.MustCompile("`([a-z]+)\\.([a-z_]+)`")
+	found := 0
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "internal/admin/openapi.json"} {
+		files, err := filepath.Glob("../../" + pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, match := range quoted.FindAllSubmatch(text, -1) {
+				name := string(match[1]) + "." + string(match[2])
+				if !sections[string(match[1])] {
+					continue
+				}
+				found++
+				if _, ok := config.Lookup(name); !ok {
+					t.Errorf("%s names the key %s, and there is none", file, name)
+				}
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("%d keys were found in the documents: the search does not find them", found)
+	}
 }
 
 func code(text string) string {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -22,6 +23,10 @@ func (c *Config) Validate() Problems {
 	v.listen("listen", c.Listen)
 	if c.Admin.Listen != Off {
 		v.listen("admin.listen", c.Admin.Listen)
+	}
+	for _, name := range c.Admin.HostNames() {
+		v.check(!strings.ContainsAny(name, "/*"), "admin.hosts",
+			fmt.Sprintf("%q is not a name or an address, such as registry.example.com or 10.0.0.5; there are no patterns", name))
 	}
 	v.check(c.Data != "", "data", "must name a folder")
 	v.check(c.TLS.Cert == "" || c.TLS.Key != "", "tls.key", "must be set, because tls.cert is")

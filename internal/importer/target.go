@@ -34,7 +34,9 @@ func NewTarget(e Endpoint) (*Target, error) {
 	return &Target{e, client}, nil
 }
 
-// Ping finds out whether the registry is there.
+// Ping finds out whether the registry is there, and is this one: another, such as
+// the one that is imported, would have everything, or take no notice of the
+// conditions under which tags are set.
 func (t *Target) Ping(ctx context.Context) error {
 	err := t.client.Ping(ctx)
 	if unreachable(err) {
@@ -43,7 +45,31 @@ func (t *Target) Ping(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s is no registry that can be pushed to: %w", t.endpoint, plainly(err))
 	}
+	base, err := t.base(ctx)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", t.endpoint, plainly(err))
+	}
+	if base.Get("Artifactstore-Api") == "" {
+		return fmt.Errorf("%s is another registry than artifactstore: name the server with --to URL, or import into a stopped store with --data FOLDER", t.endpoint)
+	}
 	return nil
+}
+
+// base returns the header with which the registry answers that it is there.
+func (t *Target) base(ctx context.Context) (http.Header, error) {
+	at := url.URL{Scheme: "https", Host: t.client.Reference.Host(), Path: "/v2/"}
+	if t.client.PlainHTTP {
+		at.Scheme = "http"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := t.client.Client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Header, resp.Body.Close()
 }
 
 // errTaken: a tag names another manifest than the one it was to be set to.

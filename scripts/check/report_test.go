@@ -5,7 +5,9 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -175,7 +177,40 @@ func TestTables(t *testing.T) {
 		if len(row) < 2 {
 			t.Errorf("debian.txt: %q has no package", row)
 		}
+		has[row[0]] = true
 	}
+	for name, file := range neededPrograms(t) {
+		if !has[name] {
+			t.Errorf("neither tools.txt nor debian.txt has %s, which %s needs", name, file)
+		}
+	}
+}
+
+// neededPrograms finds the programs without which black box tests skip
+// themselves, and a file that asks for each.
+func neededPrograms(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("../../conformance/*/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asks := regexp.MustCompile(`\b(?:Need|client)\(t, "([^"]+)"`)
+	programs := make(map[string]string)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range asks.FindAllSubmatch(text, -1) {
+			programs[string(match[1])] = file
+		}
+	}
+	for _, known := range []string{"oras", "dockerd", "nginx"} {
+		if programs[known] == "" {
+			t.Errorf("no test asks for %s: the search does not find what tests ask for", known)
+		}
+	}
+	return programs
 }
 
 // TestSequentialPackagesHaveNoGoroutine: what the race detector does not watch
