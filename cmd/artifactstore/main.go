@@ -73,6 +73,7 @@ a check found a difference, and 2 when the command line is wrong.`,
 	add(cmd, "Look inside, a running server or a stopped store:", statusCommand(), repoCommand(), tagCommand(), manifestCommand(),
 		digestCommand(), eventsCommand(), usageCommand(), storageCommand(), uploadsCommand())
 	add(cmd, "Look after:", backupCommand(), importCommand(), rebuildCommand(), migrateCommand(), healthcheckCommand(), versionCommand())
+	cmd.Version, _ = buildVersion()
 	cmd.SetHelpCommandGroupID("Look after:")
 	cmd.SetCompletionCommandGroupID("Look after:")
 	return cmd
