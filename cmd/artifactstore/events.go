@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -60,7 +59,10 @@ needed: each event is printed once, and none is left out.`,
 			fmt.Fprintf(cmd.ErrOrStderr(), "artifactstore: the connection broke off (%v); trying again in %v\n", err, wait)
 		}
 		err := in.Follow(ctx, q, notice, func(e *adminclient.Event) error {
-			return errors.Join(in.printEvent(e), in.out.Flush())
+			if err := in.printEvent(e); err != nil {
+				return err
+			}
+			return in.out.Flush()
 		})
 		if ctx.Err() != nil { // that is how it ends
 			return nil
