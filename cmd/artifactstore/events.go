@@ -42,6 +42,9 @@ needed: each event is printed once, and none is left out.`,
 	completeFlag(cmd, "kind", fact.Kinds()...)
 	l.run(func(ctx context.Context, in *inside, _ []string) error {
 		q.Limit = *limit
+		if cmd.Flags().Changed("kind") && len(q.Kinds) == 0 {
+			return &usageError{cmd.CommandPath(), "--kind names no kind"}
+		}
 		if cmd.Flags().Changed("last") {
 			if cmd.Flags().Changed("after") {
 				return &usageError{cmd.CommandPath(), "--after and --last both say where to start: give only one of them"}
