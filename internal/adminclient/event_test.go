@@ -164,6 +164,42 @@ func TestWhatNoNewConnectionHelpsAgainstEndsAStream(t *testing.T) {
 	}
 }
 
+// TestALogThatWasRestoredEndsAStream: it has the same id, and the cursor is in it,
+// but not the events that were handed on.
+func TestALogThatWasRestoredEndsAStream(t *testing.T) {
+	event := func(n int, chain string) string {
+		return fmt.Sprintf(`{"sequence":%d,"kind":"v1.tag.moved","chain":"%s%d"}`, n, chain, n)
+	}
+	for chain, want := range map[string]string{"a": "context canceled", "b": "another event 2 than before"} {
+		synctest.Test(t, func(t *testing.T) {
+			streams := 0
+			handler := func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Artifactstore-Log", "one")
+				if r.Header.Get("Accept") != stream { // it is asked for what it had
+					w.Header().Set("Content-Type", "application/x-ndjson")
+					if query := r.URL.RawQuery; query != "n=1&after=1" {
+						t.Errorf("asked for %s", query)
+					}
+					io.WriteString(w, event(2, chain)+"\n")
+					return
+				}
+				w.Header().Set("Content-Type", stream)
+				if streams++; streams == 1 {
+					io.WriteString(w, "data: "+event(1, "a")+"\n\ndata: "+event(2, "a")+"\n\n")
+					return
+				}
+				io.WriteString(w, "data: "+event(3, chain)+"\n\n")
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+			}
+			got, _, err := followed(t.Context(), handler, adminclient.EventQuery{}, 3)
+			if err == nil || !strings.Contains(err.Error(), want) || (len(got) == 3) != (chain == "a") {
+				t.Errorf("with chain %s got %v, %v", chain, got, err)
+			}
+		})
+	}
+}
+
 func TestAnErrorOfTheConsumerEndsEverything(t *testing.T) {
 	full := errors.New("no room")
 	fail := func(*adminclient.Event) error { return full }
