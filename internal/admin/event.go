@@ -178,19 +178,26 @@ func (f *feed) wants(kind eventlog.Kind) bool {
 	return f.left > 0 && (len(f.kinds) == 0 || slices.Contains(f.kinds, string(kind)))
 }
 
-// text is an event in JSON. The parts of a long one are dropped: the text has
-// all of them.
+// text is an event in JSON. A long one is not kept while there is no room to take
+// it apart, and read again; its parts are dropped then: the text has all of them.
 func (f *feed) text(ctx context.Context, e *eventlog.Event) ([]byte, error) {
 	if size := int64(len(e.Payload)); size > freeAnswer {
+		e.Payload, e.Private = nil, nil
 		release, err := f.d.Registry.Reserve(ctx, size)
 		if err != nil {
 			return nil, err
 		}
 		defer release()
+		again, err := f.d.Log.Read(ctx, e.Sequence-1, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(again) == 0 || again[0].Sequence != e.Sequence {
+			return nil, fmt.Errorf("event %d of the log is gone", e.Sequence)
+		}
+		return again[0].JSON()
 	}
-	text, err := e.JSON()
-	e.Payload, e.Private = nil, nil
-	return text, err
+	return e.JSON()
 }
 
 // send sends an event: as a line, or in the form of the HTML standard, section
