@@ -183,7 +183,7 @@ func (f *feed) wants(kind eventlog.Kind) bool {
 func (f *feed) text(ctx context.Context, e *eventlog.Event) ([]byte, error) {
 	if size := int64(len(e.Payload)); size > freeAnswer {
 		e.Payload, e.Private = nil, nil
-		release, err := f.d.Registry.Reserve(ctx, size)
+		release, err := f.d.reserve(ctx, size)
 		if err != nil {
 			return nil, err
 		}

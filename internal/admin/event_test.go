@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -208,7 +209,13 @@ func (l *fakeLog) read() int {
 // bubble opens a stream of a log within a synctest bubble.
 func bubble(t testing.TB, o admin.Options, query string) (*stream, func()) {
 	t.Helper()
-	client := &http.Client{Transport: inproc.Transport(admin.New(o))}
+	return follow(t, inproc.Transport(admin.New(o)), query)
+}
+
+// follow opens a stream of a door.
+func follow(t testing.TB, door http.RoundTripper, query string) (*stream, func()) {
+	t.Helper()
+	client := &http.Client{Transport: door}
 	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://localhost"+admin.Prefix+"/events"+query, nil)
 	must(t, err)
 	r.Header.Set("Accept", "text/event-stream")
@@ -463,6 +470,46 @@ func TestStreamsThatWaitForRoomKeepNothing(t *testing.T) {
 			if text := s.block(); !strings.HasPrefix(text, "id: 1\n") || len(text) < size {
 				t.Errorf("got %.100q of %d bytes", text, len(text))
 			}
+		}
+	})
+}
+
+// However many follow the log, what clients push is taken apart in its turn.
+func TestPushesDoNotStandBehindAllFollowers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &fakeLog{size: 1 << 20}
+		log.append(fact.KindTagMoved)
+		memory := budget.New(8 << 20)
+		reg, err := registry.New(t.Context(), noLedger{}, nil, registry.Options{Budget: memory})
+		must(t, err)
+		busy, err := memory.Acquire(t.Context(), memory.Size())
+		must(t, err)
+		door := inproc.Transport(admin.New(admin.Options{Registry: reg, Log: log}))
+		var served atomic.Int32
+		for range 20 {
+			s, closed := follow(t, door, "")
+			defer closed()
+			go func() {
+				s.block()
+				served.Add(1)
+			}()
+		}
+		synctest.Wait()
+		go func() {
+			if push, err := memory.Acquire(t.Context(), memory.Size()); err == nil {
+				time.Sleep(time.Minute)
+				push()
+			}
+		}()
+		synctest.Wait()
+		busy()
+		synctest.Wait() // now the push has its turn
+		if n := served.Load(); n > 1 {
+			t.Errorf("%d of 20 followers came first", n)
+		}
+		time.Sleep(2 * time.Minute)
+		if n := served.Load(); n != 20 {
+			t.Errorf("%d of 20 followers were served in the end", n)
 		}
 	})
 }
