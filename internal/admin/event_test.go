@@ -11,16 +11,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/admin"
-	"artifactstore/internal/budget"
 	"artifactstore/internal/inproc"
-	"artifactstore/registry"
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
 )
@@ -441,93 +438,6 @@ func TestLongEventsTakeRoom(t *testing.T) {
 	if s.stream("/events?n=2", "Last-Event-ID: 1").block(); share.most > 4<<20 {
 		t.Errorf("%d bytes were held", share.most)
 	}
-}
-
-// Streams that wait for room to take a long event apart do not keep it meanwhile.
-func TestStreamsThatWaitForRoomKeepNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const streams, size = 50, 1 << 20
-		log := &fakeLog{size: size}
-		log.append(fact.KindTagMoved)
-		memory := budget.New(64 << 20)
-		reg, err := registry.New(t.Context(), noLedger{}, nil, registry.Options{Budget: memory})
-		must(t, err)
-		all, err := memory.Acquire(t.Context(), memory.Size())
-		must(t, err)
-		before := inUse()
-		var open []*stream
-		for range streams {
-			s, closed := bubble(t, admin.Options{Registry: reg, Log: copies{log}}, "")
-			defer closed()
-			open = append(open, s)
-		}
-		synctest.Wait()
-		if kept := inUse() - before; kept > streams*size/4 {
-			t.Errorf("%d streams keep %d bytes", streams, kept)
-		}
-		all()
-		for _, s := range open {
-			if text := s.block(); !strings.HasPrefix(text, "id: 1\n") || len(text) < size {
-				t.Errorf("got %.100q of %d bytes", text, len(text))
-			}
-		}
-	})
-}
-
-// However many follow the log, what clients push is taken apart in its turn.
-func TestPushesDoNotStandBehindAllFollowers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log := &fakeLog{size: 1 << 20}
-		log.append(fact.KindTagMoved)
-		memory := budget.New(8 << 20)
-		reg, err := registry.New(t.Context(), noLedger{}, nil, registry.Options{Budget: memory})
-		must(t, err)
-		busy, err := memory.Acquire(t.Context(), memory.Size())
-		must(t, err)
-		door := inproc.Transport(admin.New(admin.Options{Registry: reg, Log: log}))
-		var served atomic.Int32
-		for range 20 {
-			s, closed := follow(t, door, "")
-			defer closed()
-			go func() {
-				s.block()
-				served.Add(1)
-			}()
-		}
-		synctest.Wait()
-		go func() {
-			if push, err := memory.Acquire(t.Context(), memory.Size()); err == nil {
-				time.Sleep(time.Minute)
-				push()
-			}
-		}()
-		synctest.Wait()
-		busy()
-		synctest.Wait() // now the push has its turn
-		if n := served.Load(); n > 1 {
-			t.Errorf("%d of 20 followers came first", n)
-		}
-		time.Sleep(2 * time.Minute)
-		if n := served.Load(); n != 20 {
-			t.Errorf("%d of 20 followers were served in the end", n)
-		}
-	})
-}
-
-// noLedger has no secrets.
-type noLedger struct{ registry.Ledger }
-
-func (noLedger) Read(ctx, func(registry.View) error) error { return nil }
-
-// copies is a log that gives every reader bytes of its own, as a database does.
-type copies struct{ *fakeLog }
-
-func (l copies) Read(ctx ctx, after eventlog.Sequence, limit int) ([]eventlog.Event, error) {
-	page, err := l.fakeLog.Read(ctx, after, limit)
-	for i := range page {
-		page[i].Payload = slices.Clone(page[i].Payload)
-	}
-	return page, err
 }
 
 func TestDamagedLogIsNeverACompleteAnswer(t *testing.T) {
