@@ -209,12 +209,12 @@ func (r *reading) take(line []byte) error {
 func (r *reading) stream(ctx context.Context) (alive bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	watch := time.AfterFunc(silence, func() { cancel(fmt.Errorf("the server said nothing for %v", silence)) })
+	defer watch.Stop()
 	res, err := r.ask(ctx, "text/event-stream")
 	if err != nil {
 		return false, err
 	}
-	watch := time.AfterFunc(silence, func() { cancel(fmt.Errorf("it said nothing for %v", silence)) })
-	defer watch.Stop()
 	if err := r.compare(ctx); err != nil {
 		return false, errors.Join(err, res.Body.Close())
 	}

@@ -98,6 +98,26 @@ func TestASilentStreamIsGivenUp(t *testing.T) {
 	})
 }
 
+// One that takes the connection and does not even begin its answer.
+func TestASilentServerIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		handler, cursors := script(stream, answer{body: message(1)}, answer{}, answer{body: message(2), hang: true})
+		silent := func(w http.ResponseWriter, r *http.Request) {
+			if len(*cursors) == 1 {
+				*cursors = append(*cursors, "silent")
+				<-r.Context().Done()
+				return
+			}
+			handler(w, r)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if got, notices, err := followed(ctx, silent, adminclient.EventQuery{}, 2); !slices.Equal(got, []uint64{1, 2}) || notices != 2 {
+			t.Errorf("got %v, %d notices, %v", got, notices, err)
+		}
+	})
+}
+
 func TestWaitsGrowAndShrink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := answer{status: 503, body: `{"detail":"not now"}`}
