@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"artifactstore/internal/config"
@@ -90,6 +91,35 @@ func TestALookChangesNothingInTheFolder(t *testing.T) {
 		t.Errorf("after: %s%s\nbefore: %s", after.stdout, after.stderr, before)
 	}
 	start(t, dir, nil).stop() // nothing is locked
+}
+
+// TestWhoMayNotWriteIsToldWhoMayLook: SQLite writes beside what it only reads,
+// and says of it no more than that it cannot open a file.
+func TestWhoMayNotWriteIsToldWhoMayLook(t *testing.T) {
+	dir := filled(t)
+	data := filepath.Join(dir, "data")
+	// All of it can be read, whoever runs this.
+	for path, mode := range map[string]os.FileMode{filepath.Dir(binary): 0o755, filepath.Dir(dir): 0o755, dir: 0o755,
+		filepath.Join(data, "lock"): 0o666, filepath.Join(data, "artifactstore.db"): 0o444, data: 0o555} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer os.Chmod(data, 0o755) // so that it can be removed
+	for _, verb := range []struct{ args, want string }{
+		{"status --data data", "run this as the user that it belongs to, or as root"},
+		{"rebuild --check", "run this as the user that it belongs to, or as root"},
+		{"serve --listen 127.0.0.1:0 --admin-listen off", "must belong to the user that this runs as: chown -R "},
+	} {
+		cmd := command(t, dir, nil, strings.Fields(verb.args)...)
+		if os.Geteuid() == 0 {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		}
+		out, _ := cmd.CombinedOutput() // its code says whether it failed
+		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), verb.want) {
+			t.Errorf("%s: exit code %d: %s", verb.args, code, out)
+		}
+	}
 }
 
 func TestAFailureInsideIsExplainedWithoutAServer(t *testing.T) {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -43,6 +42,9 @@ needed: each event is printed once, and none is left out.`,
 	completeFlag(cmd, "kind", fact.Kinds()...)
 	l.run(func(ctx context.Context, in *inside, _ []string) error {
 		q.Limit = *limit
+		if cmd.Flags().Changed("kind") && len(q.Kinds) == 0 {
+			return &usageError{cmd.CommandPath(), "--kind names no kind"}
+		}
 		if cmd.Flags().Changed("last") {
 			if cmd.Flags().Changed("after") {
 				return &usageError{cmd.CommandPath(), "--after and --last both say where to start: give only one of them"}
@@ -60,7 +62,10 @@ needed: each event is printed once, and none is left out.`,
 			fmt.Fprintf(cmd.ErrOrStderr(), "artifactstore: the connection broke off (%v); trying again in %v\n", err, wait)
 		}
 		err := in.Follow(ctx, q, notice, func(e *adminclient.Event) error {
-			return errors.Join(in.printEvent(e), in.out.Flush())
+			if err := in.printEvent(e); err != nil {
+				return err
+			}
+			return in.out.Flush()
 		})
 		if ctx.Err() != nil { // that is how it ends
 			return nil

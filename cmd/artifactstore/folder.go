@@ -75,12 +75,49 @@ func (f folder) vacant() error {
 	return nil
 }
 
+// toRead adds to the error of a database that could not be opened to be read
+// what the operator can do about it, if it is for want of permission: SQLite
+// writes beside what it reads. The owner must not be changed for that.
+func (f folder) toRead(err error) error {
+	for _, path := range f.files() {
+		switch denied := syscall.Access(path, mayReadAndWrite); denied {
+		case syscall.EACCES:
+			return fmt.Errorf("%w; who looks into the store must be able to write %s, too: run this as the user that it belongs to, or as root", err, path)
+		case syscall.EROFS:
+			return fmt.Errorf("%w; who looks into the store must be able to write %s, too, which is read-only: look into a copy", err, path)
+		}
+	}
+	return err
+}
+
+// toWrite is toRead for a database that could not be opened to be written: it
+// must belong to whoever does.
+func (f folder) toWrite(err error) error {
+	for _, path := range f.files() {
+		if denied := syscall.Access(path, mayReadAndWrite); errors.Is(denied, os.ErrPermission) {
+			return fmt.Errorf("%w: %w", err, f.owned(&os.PathError{Op: "write", Path: path, Err: denied}))
+		}
+	}
+	return err
+}
+
+// files are the folder and the files that SQLite writes in it.
+func (f folder) files() []string {
+	return []string{f.path, f.database(), f.database() + "-wal", f.database() + "-shm"}
+}
+
+// mayReadAndWrite is R_OK | W_OK of access(2).
+const mayReadAndWrite = 6
+
 // existing returns the data folder, which must hold a store.
 func existing(path string) (folder, error) {
 	f := folder{path}
 	_, err := os.Stat(f.database())
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return folder{}, fmt.Errorf("there is no store in %s: name its folder with --data (serve makes a new store)", path)
+	}
+	if errors.Is(err, os.ErrPermission) {
+		err = fmt.Errorf("%w; run this as the user that the store belongs to, or as root", err)
 	}
 	return f, err
 }

@@ -64,15 +64,22 @@ func manifestGetCommand() *cobra.Command {
 	return cmd
 }
 
-// save writes a file, and leaves none if it cannot be completed.
+// save writes a file, and leaves no part of one.
 func save(file string, from io.Reader) error {
 	f, err := os.Create(file)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, from)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", file, errors.Join(err, os.Remove(file)))
+	info, err := f.Stat()
+	if err == nil {
+		_, err = io.Copy(f, from)
+	}
+	err = errors.Join(err, f.Close())
+	if err != nil && info != nil && info.Mode().IsRegular() { // a device stays
+		err = errors.Join(err, os.Remove(file))
+	}
+	if err != nil {
+		return fmt.Errorf("save the manifest: %w", err)
 	}
 	return nil
 }

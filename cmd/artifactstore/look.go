@@ -76,7 +76,10 @@ func (l *look) run(do func(ctx context.Context, in *inside, args []string) error
 		in := &inside{Client: client, out: bufio.NewWriter(cmd.OutOrStdout()), json: l.json, again: l.again()}
 		err = do(cmd.Context(), in, args)
 		err = explain(cmd, in, args, err)
-		return errors.Join(in.out.Flush(), err, done())
+		if flush := in.out.Flush(); !errors.Is(err, flush) { // it may be what ended the verb
+			err = errors.Join(flush, err)
+		}
+		return errors.Join(err, done())
 	}
 }
 

@@ -132,6 +132,8 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 		{[]string{"backup"}, "--to: name the folder of the copy"},
 		{[]string{"backup", "--to", "copy", "now"}, `unexpected argument "now"`},
 		{[]string{"healthcheck", "--timeout", "soon"}, "invalid argument"},
+		{[]string{"digest", "show", ""}, "DIGEST is missing"},
+		{[]string{"events", "--kind", ""}, "--kind names no kind"},
 	}
 	for _, c := range cases {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {

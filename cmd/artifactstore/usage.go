@@ -30,10 +30,11 @@ func atMost(n int) cobra.PositionalArgs {
 	}
 }
 
-// exactly wants one argument, and names it when it is missing.
+// exactly wants one argument, and names it when it is missing, or empty as a
+// variable of the shell that was not set.
 func exactly(argument string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
+		if len(args) == 0 || args[0] == "" {
 			return &usageError{cmd.CommandPath(), argument + " is missing"}
 		}
 		return atMost(1)(cmd, args)

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -133,6 +134,33 @@ func TestManifestsComeInThreeForms(t *testing.T) {
 	run(t, dir, nil, "manifest", "get", "demo:v2", "--server", s.admin, "--output", "none").expect(t, 1, "no such manifest")
 	if _, err := os.Stat(filepath.Join(dir, "none")); err == nil {
 		t.Error("a file was made of nothing")
+	}
+}
+
+// TestOutputThatCannotBeWrittenIsToldOnce: of what is printed, and of a file,
+// which is left only if it is a device.
+func TestOutputThatCannotBeWrittenIsToldOnce(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0) // Linux: full(4)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	dir := filled(t)
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("/dev/full", link); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{"repo list", "events", "events --follow", "manifest get demo:v1", "manifest get demo:v1 --output " + link} {
+		cmd := command(t, dir, nil, append(strings.Fields(args), "--data", "data")...)
+		var stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = full, &stderr
+		_ = cmd.Run() // its code says how it ended
+		if code := cmd.ProcessState.ExitCode(); code != 1 || strings.Count(stderr.String(), "no space left on device") != 1 {
+			t.Errorf("%s: exit code %d: %s", args, code, &stderr)
+		}
+	}
+	if _, err := os.Lstat(link); err != nil {
+		t.Errorf("what is no file was removed: %v", err)
 	}
 }
 

@@ -73,7 +73,7 @@ func New(o Options) http.Handler {
 	if o.Health == nil {
 		o.Health = func(context.Context) []StoreHealth { return nil }
 	}
-	d := &door{Options: o, counting: make(chan struct{}, 1), tail: tail{log: o.Log}}
+	d := &door{Options: o, counting: make(chan struct{}, 1), parsing: make(chan struct{}, 1), tail: tail{log: o.Log}}
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	for _, e := range endpoints {
 		router.Path(Prefix + e.path).Handler(d.endpoint(Prefix+e.path, e.serve))
@@ -91,7 +91,10 @@ type door struct {
 	// counting has room for one request that reads whole tables, so that such
 	// requests leave the connections of the database to others.
 	counting chan struct{}
-	tail     tail
+	// parsing has room for one request that has asked for memory to take a
+	// document apart.
+	parsing chan struct{}
+	tail    tail
 }
 
 // handle serves an endpoint. What it returns is answered by fail.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"artifactstore/eventlog"
@@ -178,19 +179,26 @@ func (f *feed) wants(kind eventlog.Kind) bool {
 	return f.left > 0 && (len(f.kinds) == 0 || slices.Contains(f.kinds, string(kind)))
 }
 
-// text is an event in JSON. The parts of a long one are dropped: the text has
-// all of them.
+// text is an event in JSON. A long one is not kept while there is no room to take
+// it apart, and read again; its parts are dropped then: the text has all of them.
 func (f *feed) text(ctx context.Context, e *eventlog.Event) ([]byte, error) {
 	if size := int64(len(e.Payload)); size > freeAnswer {
-		release, err := f.d.Registry.Reserve(ctx, size)
+		e.Payload, e.Private = nil, nil
+		release, err := f.d.reserve(ctx, size)
 		if err != nil {
 			return nil, err
 		}
 		defer release()
+		again, err := f.d.Log.Read(ctx, e.Sequence-1, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(again) == 0 || again[0].Sequence != e.Sequence {
+			return nil, fmt.Errorf("event %d of the log is gone", e.Sequence)
+		}
+		return again[0].JSON()
 	}
-	text, err := e.JSON()
-	e.Payload, e.Private = nil, nil
-	return text, err
+	return e.JSON()
 }
 
 // send sends an event: as a line, or in the form of the HTML standard, section
@@ -212,6 +220,9 @@ func (f *feed) write(parts ...[]byte) error {
 	f.begin()
 	f.sent = time.Now()
 	for _, part := range parts {
+		if f.stream && f.closing() {
+			return errClosing // an event that is not complete comes again
+		}
 		if _, err := f.w.Write(part); err != nil {
 			return err
 		}
@@ -219,25 +230,41 @@ func (f *feed) write(parts ...[]byte) error {
 	return nil
 }
 
+func (f *feed) closing() bool {
+	select {
+	case <-f.d.Closing:
+		return true
+	default:
+		return false
+	}
+}
+
 // errClosing ends a stream because the server stops.
 var errClosing = errors.New("the server is stopping")
+
+// farewell is how long a client that does not read may keep a stopping server.
+const farewell = time.Second
 
 // follow sends events until the client goes, the server stops, or n are sent.
 func (f *feed) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
 	defer cancel(nil)
-	go func() {
+	watch.Go(func() {
 		select {
 		case <-f.d.Closing:
 			cancel(errClosing)
+			// For a write that is under way; without deadlines there is none that waits.
+			_ = http.NewResponseController(f.w).SetWriteDeadline(time.Now().Add(farewell))
 		case <-ctx.Done():
 		}
-	}()
+	})
 	err := f.write([]byte("retry: 1000\n\n")) // at once, so that the client sees the stream open
 	for err == nil && f.left > 0 {
 		err = f.step(ctx)
 	}
-	if errors.Is(context.Cause(ctx), errClosing) {
+	if errors.Is(err, errClosing) || errors.Is(context.Cause(ctx), errClosing) {
 		return nil // the client comes back, and goes on where it was
 	}
 	return err

@@ -206,7 +206,13 @@ func (l *fakeLog) read() int {
 // bubble opens a stream of a log within a synctest bubble.
 func bubble(t testing.TB, o admin.Options, query string) (*stream, func()) {
 	t.Helper()
-	client := &http.Client{Transport: inproc.Transport(admin.New(o))}
+	return follow(t, inproc.Transport(admin.New(o)), query)
+}
+
+// follow opens a stream of a door.
+func follow(t testing.TB, door http.RoundTripper, query string) (*stream, func()) {
+	t.Helper()
+	client := &http.Client{Transport: door}
 	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://localhost"+admin.Prefix+"/events"+query, nil)
 	must(t, err)
 	r.Header.Set("Accept", "text/event-stream")

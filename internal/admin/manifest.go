@@ -147,7 +147,7 @@ func (d *door) projection(r *http.Request, c *registry.Content, digest identity.
 }
 
 func (d *door) project(ctx context.Context, data []byte) ([]byte, error) {
-	done, err := d.Registry.Reserve(ctx, int64(len(data)))
+	done, err := d.reserve(ctx, int64(len(data)))
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,7 @@ type Event struct {
 	Kind     string `json:"kind"`
 	Actor    string `json:"actor"`
 	Subject  string `json:"subject"`
+	Chain    string `json:"chain"` // the log's running hash up to here
 	// JSON is all of it, on one line. It is valid until the function that
 	// got the event returns.
 	JSON []byte `json:"-"`
@@ -61,6 +62,7 @@ type reading struct {
 	query  EventQuery // After is the cursor, Limit what is left of it
 	left   bool       // whether Limit is a limit
 	log    string     // the id of the log, once it is known
+	last   Event      // the last one that was handed on, without its JSON
 	each   func(*Event) error
 }
 
@@ -154,6 +156,31 @@ func (r *reading) ask(ctx context.Context, mediaType string) (*http.Response, er
 	return res, nil
 }
 
+// compare makes sure that the log still has the event that was handed on last. A
+// store that was restored from a backup keeps the id of its log, and may have
+// grown past the cursor again.
+func (r *reading) compare(ctx context.Context) error {
+	if r.last.Chain == "" {
+		return nil // there is none yet
+	}
+	res, err := r.client.do(ctx, fmt.Sprintf("/events?n=1&after=%d", r.last.Sequence-1), "application/x-ndjson", nil)
+	if err != nil {
+		return err
+	}
+	line, err := readLine(bufio.NewReader(res.Body))
+	if err = errors.Join(err, res.Body.Close()); err != nil {
+		return err
+	}
+	var now Event
+	if err := json.Unmarshal(line, &now); err != nil {
+		return fmt.Errorf("%.100q is no event", line)
+	}
+	if now.Sequence != r.last.Sequence || now.Chain != r.last.Chain {
+		return &stopped{fmt.Errorf("the server now has another event %d than before: its store was restored from a backup, and has gone on since; start over", r.last.Sequence)}
+	}
+	return nil
+}
+
 // take hands on an event, and moves the cursor behind it.
 func (r *reading) take(line []byte) error {
 	e := Event{JSON: line}
@@ -169,6 +196,7 @@ func (r *reading) take(line []byte) error {
 	if err := r.each(&e); err != nil {
 		return &stopped{err}
 	}
+	r.last, r.last.JSON = e, nil
 	r.query.After = e.Sequence
 	if r.left {
 		r.query.Limit--
@@ -181,12 +209,15 @@ func (r *reading) take(line []byte) error {
 func (r *reading) stream(ctx context.Context) (alive bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	watch := time.AfterFunc(silence, func() { cancel(fmt.Errorf("the server said nothing for %v", silence)) })
+	defer watch.Stop()
 	res, err := r.ask(ctx, "text/event-stream")
 	if err != nil {
 		return false, err
 	}
-	watch := time.AfterFunc(silence, func() { cancel(fmt.Errorf("it said nothing for %v", silence)) })
-	defer watch.Stop()
+	if err := r.compare(ctx); err != nil {
+		return false, errors.Join(err, res.Body.Close())
+	}
 	lines := bufio.NewReaderSize(res.Body, 64<<10)
 	var m message
 	for !r.done() {

@@ -98,6 +98,26 @@ func TestASilentStreamIsGivenUp(t *testing.T) {
 	})
 }
 
+// One that takes the connection and does not even begin its answer.
+func TestASilentServerIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		handler, cursors := script(stream, answer{body: message(1)}, answer{}, answer{body: message(2), hang: true})
+		silent := func(w http.ResponseWriter, r *http.Request) {
+			if len(*cursors) == 1 {
+				*cursors = append(*cursors, "silent")
+				<-r.Context().Done()
+				return
+			}
+			handler(w, r)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if got, notices, err := followed(ctx, silent, adminclient.EventQuery{}, 2); !slices.Equal(got, []uint64{1, 2}) || notices != 2 {
+			t.Errorf("got %v, %d notices, %v", got, notices, err)
+		}
+	})
+}
+
 func TestWaitsGrowAndShrink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := answer{status: 503, body: `{"detail":"not now"}`}
@@ -160,6 +180,42 @@ func TestWhatNoNewConnectionHelpsAgainstEndsAStream(t *testing.T) {
 					t.Errorf("got %v, want %q", err, c.want)
 				}
 			})
+		})
+	}
+}
+
+// TestALogThatWasRestoredEndsAStream: it has the same id, and the cursor is in it,
+// but not the events that were handed on.
+func TestALogThatWasRestoredEndsAStream(t *testing.T) {
+	event := func(n int, chain string) string {
+		return fmt.Sprintf(`{"sequence":%d,"kind":"v1.tag.moved","chain":"%s%d"}`, n, chain, n)
+	}
+	for chain, want := range map[string]string{"a": "context canceled", "b": "another event 2 than before"} {
+		synctest.Test(t, func(t *testing.T) {
+			streams := 0
+			handler := func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Artifactstore-Log", "one")
+				if r.Header.Get("Accept") != stream { // it is asked for what it had
+					w.Header().Set("Content-Type", "application/x-ndjson")
+					if query := r.URL.RawQuery; query != "n=1&after=1" {
+						t.Errorf("asked for %s", query)
+					}
+					io.WriteString(w, event(2, chain)+"\n")
+					return
+				}
+				w.Header().Set("Content-Type", stream)
+				if streams++; streams == 1 {
+					io.WriteString(w, "data: "+event(1, "a")+"\n\ndata: "+event(2, "a")+"\n\n")
+					return
+				}
+				io.WriteString(w, "data: "+event(3, chain)+"\n\n")
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+			}
+			got, _, err := followed(t.Context(), handler, adminclient.EventQuery{}, 3)
+			if err == nil || !strings.Contains(err.Error(), want) || (len(got) == 3) != (chain == "a") {
+				t.Errorf("with chain %s got %v, %v", chain, got, err)
+			}
 		})
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"artifactstore/eventlog"
 	"artifactstore/internal/metastore"
 	"artifactstore/registry"
 	"artifactstore/registry/fact"
@@ -290,6 +291,35 @@ func TestReferrerPagesMergeAllDigestsOfTheSubject(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestLostReferrersDoNotHideThoseAfterThem(t *testing.T) {
+	s := create(t, metastore.Options{})
+	s.update(t, facts(&fact.RepositoryCreated{Repository: "demo"}))
+	var last eventlog.Sequence
+	for i := range 5 {
+		name := fmt.Sprintf("referrer %d", i)
+		c := image("demo", name, "image", "type/x", nil)
+		c.Entries[2].Fact.(*fact.ManifestPut).SubjectDigest = primary("image")
+		s.update(t, c)
+		s.read(t, func(v registry.View) error {
+			m, _, err := v.Manifest("demo", primary(name))
+			last = m.Sequence
+			return err
+		})
+		if i < 4 {
+			if err := s.DeleteObject(t.Context(), last); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s.read(t, func(v registry.View) error {
+		page, err := v.ReferrerPage("demo", digests("image"), "", 0, 2, 1<<20)
+		if len(page) != 1 || page[0].Sequence != last {
+			t.Errorf("got %v, want event %d", page, last)
+		}
+		return err
+	})
 }
 
 func TestUploadsAreKeptUntilDropped(t *testing.T) {

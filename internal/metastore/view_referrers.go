@@ -45,11 +45,21 @@ func (s state) dropReferrer(repository string, d identity.Digest) (manifestKey, 
 // one range of an index; their pages are merged here.
 func (v *view) ReferrerPage(repository string, subject []identity.Digest, artifactType string,
 	after eventlog.Sequence, limit, maxBytes int) ([]registry.Referrer, error) {
-	ids, err := v.referrersAfter(repository, subject, artifactType, after, limit)
-	if err != nil {
-		return nil, err
+	for {
+		ids, err := v.referrersAfter(repository, subject, artifactType, after, limit)
+		if err != nil || len(ids) == 0 {
+			return nil, err
+		}
+		page, err := v.referrers(ids, maxBytes)
+		if err != nil || len(page) > 0 {
+			return page, err
+		}
+		after = eventlog.Sequence(ids[len(ids)-1]) // all of these are lost: a page without any would end the list
 	}
-	var page []registry.Referrer
+}
+
+// referrers reads the descriptors of referrers that are there.
+func (v *view) referrers(ids []int64, maxBytes int) (page []registry.Referrer, err error) {
 	size := 0
 	for _, id := range ids {
 		descriptor, err := v.descriptor(id)

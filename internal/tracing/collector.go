@@ -80,10 +80,17 @@ func address() string {
 	return strings.TrimSuffix(value, "/") + "/v1/traces"
 }
 
-// headers are those of the variables, whose values are percent-encoded.
+// headers are those of the variables.
 func headers() http.Header {
-	header := http.Header{}
 	_, list := first("HEADERS")
+	header := headersOf(list)
+	header.Set("Content-Type", "application/x-protobuf")
+	return header
+}
+
+// headersOf are the headers of a list, whose values are percent-encoded.
+func headersOf(list string) http.Header {
+	header := http.Header{}
 	for pair := range strings.SplitSeq(list, ",") {
 		if name, value, ok := strings.Cut(pair, "="); ok {
 			if plain, err := url.PathUnescape(strings.TrimSpace(value)); err == nil {
@@ -91,7 +98,6 @@ func headers() http.Header {
 			}
 		}
 	}
-	header.Set("Content-Type", "application/x-protobuf")
 	return header
 }
 
@@ -178,7 +184,10 @@ func (c *collector) post(ctx context.Context, body []byte) (wait time.Duration, 
 	r.Header = c.header.Clone()
 	res, err := c.http.Do(r)
 	if err != nil {
-		return 0, err
+		if about, ok := errors.AsType[*url.Error](err); ok {
+			err = about.Err // without the URL, which may hold a secret
+		}
+		return 0, fmt.Errorf("ask the collector: %w", err)
 	}
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	_ = res.Body.Close() // it was only read

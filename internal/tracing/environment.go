@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
+	"unicode"
 
 	"go.opentelemetry.io/otel/propagation"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
@@ -71,14 +73,17 @@ var checks = []struct {
 	{both("PROTOCOL"), "http/protobuf", func(v string) bool { return v == "http/protobuf" }},
 	{both("ENDPOINT"), "a URL such as http://collector:4318", isURL},
 	{both("COMPRESSION"), "gzip or none", func(v string) bool { return v == "gzip" || v == "none" }},
-	{both("TIMEOUT"), "a number of milliseconds", isCount},
-	{both("HEADERS"), "a list such as name=value,other=value", isPairs},
+	{both("TIMEOUT"), milliseconds, isTime},
+	{both("HEADERS"), "a list such as name=value,other=value", isHeaders},
 	{both("CERTIFICATE"), "a file that can be read", isFile},
 	{both("CLIENT_CERTIFICATE"), "a file that can be read", isFile},
 	{both("CLIENT_KEY"), "a file that can be read", isFile},
-	{[]string{"OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT"}, "a number of milliseconds", isCount},
-	{[]string{"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"}, "a number", isCount},
+	{[]string{"OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT"}, milliseconds, isTime},
+	{[]string{"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"}, "a number from 1 to 1000000", isCount},
+	{[]string{"OTEL_RESOURCE_ATTRIBUTES"}, "a list such as name=value,other=value", isPairs},
 }
+
+const milliseconds = "a number of milliseconds, at least 1 and at most a day"
 
 // checkVariables returns what is wrong with the variables of checks.
 func checkVariables() error {
@@ -98,9 +103,29 @@ func isURL(v string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
+func isTime(v string) bool {
+	n, err := strconv.Atoi(v)
+	return err == nil && 0 < n && n <= int(24*time.Hour/time.Millisecond)
+}
+
+// isCount has a bound because memory for so many is taken at once.
 func isCount(v string) bool {
 	n, err := strconv.Atoi(v)
-	return err == nil && n > 0
+	return err == nil && 0 < n && n <= 1_000_000
+}
+
+// isHeaders refuses what HTTP does not send.
+func isHeaders(v string) bool {
+	for name, values := range headersOf(v) {
+		if strings.ContainsFunc(name, func(r rune) bool { return !isToken(r) }) || strings.ContainsFunc(values[0], unicode.IsControl) {
+			return false
+		}
+	}
+	return isPairs(v)
+}
+
+func isToken(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }
 
 func isPairs(v string) bool {

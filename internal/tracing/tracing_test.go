@@ -116,10 +116,18 @@ func TestVariablesThatMakeNoSenseAreNamed(t *testing.T) {
 		{"OTEL_TRACES_SAMPLER", "sometimes", "parentbased_always_on"},
 		{"OTEL_TRACES_SAMPLER_ARG", "2", "from 0 to 1"},
 		{"OTEL_PROPAGATORS", "b3", "tracecontext and baggage"},
-		{"OTEL_RESOURCE_ATTRIBUTES", "no-value", "missing value"},
+		{"OTEL_RESOURCE_ATTRIBUTES", "no-value", "name=value"},
+		{"OTEL_RESOURCE_ATTRIBUTES", "team=%zz", "name=value"},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "a secret=b", "name=value"},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "a=secret%0A", "name=value"},
+		// Numbers that would overflow, or that there is no memory for.
+		{"OTEL_EXPORTER_OTLP_TIMEOUT", "9223372036854775807", "at most a day"},
+		{"OTEL_BSP_SCHEDULE_DELAY", "9223372036854775807", "at most a day"},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", "99999999999999", "from 1 to 1000000"},
+		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "99999999999999", "from 1 to 1000000"},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run(test.name+"="+test.value, func(t *testing.T) {
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
 			t.Setenv(test.name, test.value)
 			tr, err := tracing.Start(t.Context(), "", quiet)
@@ -364,6 +372,20 @@ func TestACollectorThatRefusesIsLoggedOnce(t *testing.T) {
 	}
 	tr.Stop(t.Context())
 	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "traces could not be sent") || !strings.Contains(text, "403") {
+		t.Errorf("the log says %s", text)
+	}
+}
+
+// The URL can hold a secret, too.
+func TestAFailureIsLoggedWithoutTheURL(t *testing.T) {
+	var log bytes.Buffer
+	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://secret@127.0.0.1:1/v1/traces?token=secret")
+	t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "100")
+	tr, err := tracing.Start(t.Context(), "", slog.New(slog.NewTextHandler(&log, nil)))
+	must(t, err)
+	serve(tr, httptest.NewRequest("GET", "/", nil), func(http.ResponseWriter, *http.Request) {})
+	tr.Stop(t.Context())
+	if text := log.String(); !strings.Contains(text, "traces could not be sent") || !strings.Contains(text, "refused") || strings.Contains(text, "secret") {
 		t.Errorf("the log says %s", text)
 	}
 }

@@ -119,11 +119,13 @@ func (db *DB) open(ctx context.Context, flags sqlite3.OpenFlag, pragmas ...strin
 	if err != nil {
 		return nil, errors.Join(classify(err), c.close())
 	}
+	giveAway(db.path)
 	return c, nil
 }
 
 func (db *DB) openReader(ctx context.Context) (*conn, error) {
-	return db.open(ctx, sqlite3.OPEN_READONLY, "query_only=ON", "cache_size=-2000", "temp_store=MEMORY")
+	return db.open(ctx, sqlite3.OPEN_READONLY, "query_only=ON", "cache_size=-2000", "temp_store=MEMORY",
+		"schema_version") // reads, for which the companions are made
 }
 
 // Read implements database.DB.

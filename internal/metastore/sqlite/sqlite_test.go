@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,5 +218,29 @@ func TestQueryThatPanicsDoesNotKeepItsConnection(t *testing.T) {
 			rows.Next()
 			return rows.Close()
 		}))
+	}
+}
+
+// TestRootLeavesTheFilesToTheOwner: an operator who looks into a stopped store
+// as root must not keep the server's user from it.
+func TestRootLeavesTheFilesToTheOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes files in the folders of others")
+	}
+	const user = 12345
+	db, path := open(t)
+	must(t, db.Close())
+	must(t, os.Chown(path, user, user))
+	for _, o := range []sqlite.Options{{ReadOnly: true}, {}} {
+		db, err := sqlite.Open(t.Context(), path, o)
+		must(t, err)
+		for _, name := range []string{path, path + "-wal", path + "-shm"} {
+			info, err := os.Stat(name)
+			must(t, err)
+			if owner := info.Sys().(*syscall.Stat_t); owner.Uid != user || owner.Gid != user {
+				t.Errorf("with %+v %s belongs to %d:%d", o, filepath.Base(name), owner.Uid, owner.Gid)
+			}
+		}
+		must(t, db.Close())
 	}
 }
