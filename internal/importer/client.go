@@ -132,7 +132,7 @@ func transport() http.RoundTripper {
 }
 
 func patient(base http.RoundTripper) http.RoundTripper {
-	return &retry.Transport{Base: base, Policy: func() retry.Policy { return patience }}
+	return &retry.Transport{Base: watched{base}, Policy: func() retry.Policy { return patience }}
 }
 
 // patience is how often and how long what may pass is waited for.
@@ -172,10 +172,22 @@ func broken(err error) bool {
 // errStalled: nothing came for stallTimeout.
 var errStalled = errors.New("nothing came for a minute")
 
-// lively makes the body of a response fail when nothing comes any more. cancel
-// ends the request.
-func lively(body io.ReadCloser, cancel context.CancelCauseFunc) io.ReadCloser {
-	return &livelyBody{body, cancel, time.AfterFunc(stallTimeout, func() { cancel(errStalled) })}
+// watched makes every body of a response, be it a blob or a list, fail when
+// nothing comes any more.
+type watched struct{ base http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (w watched) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	resp, err := w.base.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	timer := time.AfterFunc(stallTimeout, func() { cancel(errStalled) })
+	timer.Stop() // until somebody reads
+	resp.Body = &livelyBody{resp.Body, cancel, timer}
+	return resp, nil
 }
 
 type livelyBody struct {

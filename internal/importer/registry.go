@@ -122,13 +122,11 @@ func (r *registryRepository) Manifest(ctx context.Context, d digest.Digest) (m M
 	if err := checkDigest(d); err != nil {
 		return m, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
 	desc, body, err := r.client.FetchReference(ctx, d.String())
 	if err != nil {
-		cancel(nil)
 		return m, sourceError(err)
 	}
-	m, err = readOpened(lively(body, cancel), desc.Size, nil)
+	m, err = readOpened(body, desc.Size, nil)
 	m.MediaType = desc.MediaType
 	return m, err
 }
@@ -138,16 +136,14 @@ func (r *registryRepository) Blob(ctx context.Context, desc ocispec.Descriptor) 
 	if err := checkDigest(desc.Digest); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
 	found, body, err := r.client.Blobs().(fetcher).FetchReference(ctx, desc.Digest.String())
 	if err == nil && found.Size != desc.Size {
 		err = firstError(body.Close(), errSize(found.Size, desc.Size))
 	}
 	if err != nil {
-		cancel(nil)
 		return nil, sourceError(err)
 	}
-	return lively(body, cancel), nil
+	return body, nil
 }
 
 // fetcher gives content with its true size. oras-go's store of blobs is one.

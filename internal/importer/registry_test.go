@@ -317,3 +317,29 @@ func TestARegistryThatHasHadEnoughEndsTheImport(t *testing.T) {
 		}
 	})
 }
+
+// answering is a registry of one repository, "app", that answers as a function
+// does, and as one with nothing else in it.
+func answering(t *testing.T, answer http.HandlerFunc, repos ...string) importer.Source {
+	t.Helper()
+	p, err := importer.ParsePatterns(repos)
+	must(t, err)
+	src, err := importer.OpenRegistry(importer.Endpoint{Host: "old", PlainHTTP: true, Transport: inproc.Transport(answer)}, p)
+	must(t, err)
+	return src
+}
+
+// TestAListThatStallsIsGivenUp: not only the bytes of contents may stop coming.
+func TestAListThatStallsIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := answering(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = w.Write([]byte(`{"tags": [`))
+			<-r.Context().Done()
+		}, "app")
+		h := newHome(t, registry.Options{})
+		r := bring(t, src, h)
+		if len(r.Refused) != 1 || r.Refused[0].Repository != "app" || !strings.Contains(r.Refused[0].Reason, "nothing came for a minute") {
+			t.Errorf("refused %+v", r.Refused)
+		}
+	})
+}
