@@ -343,3 +343,39 @@ func TestAListThatStallsIsGivenUp(t *testing.T) {
 		}
 	})
 }
+
+// TestAListWithoutAnEndEnds: a page that links to itself, with and without names.
+func TestAListWithoutAnEndEnds(t *testing.T) {
+	s := distributionStore{files{}}
+	a := image(1, nil)
+	s.put("app", a, "v1")
+	old := newHome(t, registry.Options{})
+	bring(t, open(t, s.folder(t), ""), old)
+	lists := map[string]string{
+		"/v2/_catalog":                                    `{"repositories": ["app"]}`,
+		"/v2/app/tags/list":                               `{"tags": ["v1"]}`,
+		"/v2/app/referrers/" + a.Digest.String():          `{"schemaVersion": 2, "manifests": [{"digest": "` + a.Digest.String() + `"}]}`,
+		"/v2/_catalog " /* with nothing in it */ + "none": `{"repositories": []}`,
+	}
+	for path, body := range lists {
+		t.Run(path, func(t *testing.T) {
+			path, _, _ := strings.Cut(path, " ")
+			src := answering(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != path {
+					old.handler.ServeHTTP(w, r)
+					return
+				}
+				w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+				w.Header().Set("Link", "<"+path+`?last=x>; rel="next"`)
+				_, _ = w.Write([]byte(body))
+			})
+			r, err := importer.Run(t.Context(), src, newHome(t, registry.Options{}).target(), importer.Options{Jobs: 1})
+			if text := fmt.Sprint(err, r.Refused); !strings.Contains(text, "pages have no end") {
+				t.Errorf("error %v, refused %+v", err, r.Refused)
+			}
+			if path != "/v2/_catalog" && (!r.Complete || r.Tags.Copied != 1) {
+				t.Errorf("report %+v", r)
+			}
+		})
+	}
+}
