@@ -163,10 +163,11 @@ func unreachable(err error) bool {
 	return errors.As(err, &network) && network.Op == "dial"
 }
 
-// broken tells whether an error is that of a connection that broke.
-func broken(err error) bool {
+// brokenOff tells whether an error is that of a connection that broke, or on
+// which nothing came any more.
+func brokenOff(err error) bool {
 	var network *net.OpError
-	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, errStalled)
 }
 
 // errStalled: nothing came for stallTimeout.

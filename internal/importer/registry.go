@@ -153,12 +153,16 @@ func (r *registryRepository) Manifest(ctx context.Context, d digest.Digest) (m M
 	if err := checkDigest(d); err != nil {
 		return m, err
 	}
-	desc, body, err := r.client.FetchReference(ctx, d.String())
-	if err != nil {
-		return m, sourceError(err)
-	}
-	m, err = readOpened(body, desc.Size, nil)
-	m.MediaType = desc.MediaType
+	again := func(err error) bool { return brokenOff(err) && !errors.Is(err, errGone) }
+	err = persist(ctx, again, func() error {
+		desc, body, err := r.client.FetchReference(ctx, d.String())
+		if err != nil {
+			return sourceError(err)
+		}
+		m, err = readOpened(body, desc.Size, nil)
+		m.MediaType = desc.MediaType
+		return err
+	})
 	return m, err
 }
 

@@ -212,7 +212,14 @@ func TestARegistryThatIsBusyIsAskedAgain(t *testing.T) {
 			case n == 2:
 				w.Header().Set("Retry-After", "1")
 				w.WriteHeader(http.StatusTooManyRequests)
-			case strings.Contains(r.URL.Path, "/blobs/") && n < 10:
+			case strings.Contains(r.URL.Path, "/manifests/sha256:") && r.Method == http.MethodGet && n < 7:
+				w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+				w.Header().Set("Docker-Content-Digest", a.Digest.String())
+				w.Header().Set("Content-Length", fmt.Sprint(len(a.raw)))
+				_, _ = w.Write(a.raw[:20])
+				_ = http.NewResponseController(w).Flush()
+				panic(http.ErrAbortHandler)
+			case strings.Contains(r.URL.Path, "/blobs/") && n < 14:
 				w.Header().Set("Content-Length", "3000")
 				_, _ = w.Write([]byte("not all")) // the connection breaks
 				panic(http.ErrAbortHandler)
