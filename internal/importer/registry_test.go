@@ -386,3 +386,21 @@ func TestAListWithoutAnEndEnds(t *testing.T) {
 		})
 	}
 }
+
+// TestNamesOfASourceAreHarmless for the terminal that the report is printed on.
+func TestNamesOfASourceAreHarmless(t *testing.T) {
+	src := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/tags/") {
+			_, _ = w.Write([]byte(`{"tags": ["a\n\u001b[2Jb"]}`))
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"errors": [{"code": "DENIED", "message": "\u001b[2J"}]}`))
+	}, "app")
+	report := bring(t, src, newHome(t, registry.Options{}))
+	var b strings.Builder
+	must(t, report.Write(&b))
+	if report.Tags.Refused != 1 || strings.Contains(b.String(), "\x1b") || !strings.Contains(b.String(), "app:a\ufffd\ufffd[2Jb\n") {
+		t.Errorf("%q", b.String())
+	}
+}
