@@ -76,6 +76,7 @@ func TestWhatIsNoSourceIsRefused(t *testing.T) {
 	nameless, twice, archive := files{}, files{}, files{"README": []byte("x")}
 	layout(nameless, "", []ocispec.Descriptor{named(a, refName, "v1")}, a)
 	layout(twice, "", []ocispec.Descriptor{named(a, refName, "app:v1"), named(image(2, nil), refName, "app:v1")}, a)
+	stuffed := files{"oci-layout": []byte("{}"), "index.json": []byte(`{"manifests": [{}` + strings.Repeat(",{}", 1<<20) + `]}`)}
 	s := distributionStore{files{}}
 	s.put("app", a, "v1")
 	zipped := filepath.Join(t.TempDir(), "image.tar.gz")
@@ -92,6 +93,7 @@ func TestWhatIsNoSourceIsRefused(t *testing.T) {
 		{"an archive of something else", archive.archive(t), "", "neither the index.json"},
 		{"an image without a name", nameless.folder(t), "", "name one with --as"},
 		{"a tag of two manifests", twice.folder(t), "", "the tag v1 is that of both"},
+		{"an index that is larger in memory", stuffed.folder(t), "app", "more than can have digests"},
 		{"a name for what has names", s.folder(t), "app", "leave --as out"},
 		{"a name that is none", nameless.folder(t), "No/Name", "no name of a repository"},
 		{"a compressed archive", zipped, "", "gunzip --keep"},
