@@ -25,6 +25,7 @@ var distributionRoots = []string{"docker/registry/v2", "registry/v2", "v2", "."}
 type distribution struct {
 	folder
 	dir, root string
+	links     map[string]bool // names whose folder is a symbolic link
 }
 
 // openDistribution returns nil if the folder is no store of distribution.
@@ -43,6 +44,7 @@ func (s *distribution) String() string { return fmt.Sprintf("a distribution stor
 // and may have others below it.
 func (s *distribution) Repositories(ctx context.Context) ([]string, error) {
 	var names []string
+	s.links = make(map[string]bool)
 	var walk func(name string) error
 	walk = func(name string) error {
 		if len(name) > 255 || len(names) > maxNames {
@@ -55,7 +57,11 @@ func (s *distribution) Repositories(ctx context.Context) ([]string, error) {
 			switch {
 			case entry.Name() == "_manifests":
 				names = append(names, name)
-			case !strings.HasPrefix(entry.Name(), "_") && entry.IsDir():
+			case strings.HasPrefix(entry.Name(), "_"):
+			case isLink(entry):
+				names = append(names, path.Join(name, entry.Name()))
+				s.links[path.Join(name, entry.Name())] = true
+			case entry.IsDir():
 				if err := walk(path.Join(name, entry.Name())); err != nil {
 					return err
 				}
@@ -88,6 +94,9 @@ func firstError(errs ...error) error {
 func (s *distribution) Repository(name string) (Repository, error) {
 	if err := checkRepository(name); err != nil {
 		return nil, err
+	}
+	if s.links[name] {
+		return nil, errLink
 	}
 	return distributionRepository{s, path.Join("repositories", name)}, nil
 }

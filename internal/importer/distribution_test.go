@@ -97,6 +97,30 @@ func TestNothingOutsideOfAFolderIsRead(t *testing.T) {
 	}
 }
 
+// TestARepositoryBehindALinkIsReported: distribution serves it, so it must not be
+// left out in silence.
+func TestARepositoryBehindALinkIsReported(t *testing.T) {
+	a := image(1, nil)
+	store, zot := distributionStore{files{}}, files{}
+	store.put("team/app", a, "v1")
+	layout(zot, "team/app/", []ocispec.Descriptor{named(a, refName, "v1")}, a)
+	cases := []struct{ name, dir, link string }{
+		{"distribution", store.folder(t), distributionRoot + "repositories/team/big"},
+		{"zot", zot.folder(t), "team/big"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			must(t, os.Symlink(t.TempDir(), filepath.Join(c.dir, c.link)))
+			h := newHome(t, registry.Options{})
+			r := bring(t, open(t, c.dir, ""), h)
+			h.has("team/app", "v1", a.Digest)
+			if len(r.Refused) != 1 || r.Refused[0].Repository != "team/big" || !strings.Contains(r.Refused[0].Reason, "symbolic link") {
+				t.Errorf("refused %+v", r.Refused)
+			}
+		})
+	}
+}
+
 // hex is the encoded digest of a blob.
 func (a artifact) hex(blob int) string { return digest.FromBytes(a.blobs[blob]).Encoded() }
 

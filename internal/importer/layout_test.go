@@ -70,6 +70,21 @@ func TestAZotStoreComes(t *testing.T) {
 	}
 }
 
+// TestOneLayoutThatIsBrokenKeepsNoOthersOut of a folder of many.
+func TestOneLayoutThatIsBrokenKeepsNoOthersOut(t *testing.T) {
+	a, b := image(1, nil), image(2, nil)
+	f := files{"cut/index.json": []byte(`{"mani`), "cut/oci-layout": []byte("{}")}
+	layout(f, "good/", []ocispec.Descriptor{named(a, refName, "v1")}, a)
+	layout(f, "twice/", []ocispec.Descriptor{named(a, refName, "v1"), named(b, refName, "v1")}, a, b)
+	h := newHome(t, registry.Options{})
+	r := bring(t, open(t, f.folder(t), ""), h)
+	h.has("good", "v1", a.Digest)
+	if len(r.Refused) != 2 || r.Refused[0].Repository != "cut" || !strings.Contains(r.Refused[0].Reason, "read cut/index.json") ||
+		r.Refused[1].Repository != "twice" || !strings.Contains(r.Refused[1].Reason, "the tag v1 is that of both") {
+		t.Errorf("refused %+v", r.Refused)
+	}
+}
+
 // TestWhatIsNoSourceIsRefused, with words that say what to do.
 func TestWhatIsNoSourceIsRefused(t *testing.T) {
 	a := image(1, nil)
