@@ -33,6 +33,7 @@ type layouts struct {
 	tree
 	name         string
 	repositories map[string]*layoutRepository
+	nameless     bool // some have no name there
 }
 
 // layoutRepository is what a layout has of one repository.
@@ -52,7 +53,7 @@ func openLayout(t tree, name, as string) (*layouts, error) {
 	return l, l.read(".", func(desc ocispec.Descriptor) (string, string, error) {
 		repository, tag, err := nameOf(desc)
 		if err == nil && repository == "" {
-			repository = as
+			repository, l.nameless = as, true
 		}
 		if err == nil && repository == "" {
 			err = errNoName
