@@ -149,7 +149,7 @@ func (s *store) ready(ctx context.Context) error {
 func openLedger(ctx context.Context, f folder, o metastore.Options, progress func(metastore.Migration)) (*metastore.Store, error) {
 	ledger, err := metastore.Open(ctx, f.database(), o)
 	if err != nil {
-		return nil, fmt.Errorf("open the store in %s: %w", f.path, advise(err))
+		return nil, fmt.Errorf("open the store in %s: %w", f.path, f.owned(advise(err)))
 	}
 	if err := ledger.Migrate(ctx, progress); err != nil {
 		return nil, errors.Join(fmt.Errorf("migrate the store in %s: %w", f.path, advise(err)), ledger.Close())

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -77,7 +78,7 @@ func Open(ctx context.Context, path string, options Options) (*DB, error) {
 	if options.ReadOnly {
 		// The first reader tells whether the file can be read at all.
 		if err := db.Read(ctx, func(c database.Conn) error { return c.Script("SELECT 1 FROM sqlite_schema LIMIT 1") }); err != nil {
-			return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
+			return nil, errors.Join(fmt.Errorf("open %s: %w", path, unreadable(path, err)), db.Close())
 		}
 		return db, nil
 	}
@@ -86,6 +87,9 @@ func Open(ctx context.Context, path string, options Options) (*DB, error) {
 		return nil, err
 	}
 	if err := file.Close(); err != nil {
+		return nil, err
+	}
+	if err := writable(companions(path)); err != nil {
 		return nil, err
 	}
 	db.writer, err = db.openWriter(ctx)
@@ -123,7 +127,37 @@ func (db *DB) open(ctx context.Context, flags sqlite3.OpenFlag, pragmas ...strin
 }
 
 func (db *DB) openReader(ctx context.Context) (*conn, error) {
-	return db.open(ctx, sqlite3.OPEN_READONLY, "query_only=ON", "cache_size=-2000", "temp_store=MEMORY")
+	// The last of these reads, which makes the companions if they are missing.
+	c, err := db.open(ctx, sqlite3.OPEN_READONLY, "query_only=ON", "cache_size=-2000", "temp_store=MEMORY", "schema_version")
+	keepOwner(db.path)
+	return c, err
+}
+
+// companions are the files that SQLite keeps beside one in WAL mode.
+func companions(path string) []string { return []string{path + "-wal", path + "-shm"} }
+
+// writable makes sure that those files that are there can be written to. SQLite
+// would not say which of them cannot.
+func writable(paths []string) error {
+	for _, path := range paths {
+		file, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err == nil {
+			err = file.Close()
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// unreadable says of a file that a reader cannot open why that may be.
+func unreadable(path string, err error) error {
+	if !errors.Is(err, sqlite3.CANTOPEN) && !errors.Is(err, sqlite3.READONLY) {
+		return err
+	}
+	return fmt.Errorf("%w; while no server uses it, whoever reads it must be able to make files beside it: run this as the user that owns %s",
+		err, filepath.Dir(path))
 }
 
 // Read implements database.DB.
