@@ -170,15 +170,17 @@ func (r distributionRepository) linked(kind string, d digest.Digest) bool {
 	return r.has(path.Join(r.root, r.home, kind, d.Algorithm().String(), d.Encoded(), "link"))
 }
 
-// content opens the bytes of a digest.
+// content opens the bytes of a digest. Bytes that were pushed by another
+// algorithm than SHA-256 are kept under their SHA-256, which the link names.
 func (r distributionRepository) content(d digest.Digest, kind string) (io.ReadCloser, int64, error) {
 	if err := checkDigest(d); err != nil {
 		return nil, 0, err
 	}
-	if !r.linked(kind, d) {
-		return nil, 0, errMissing
+	kept, err := r.link(path.Join(kind, d.Algorithm().String(), d.Encoded()))
+	if err != nil {
+		return nil, 0, err
 	}
-	return r.open(path.Join(r.root, "blobs", d.Algorithm().String(), d.Encoded()[:2], d.Encoded(), "data"))
+	return r.open(path.Join(r.root, "blobs", kept.Algorithm().String(), kept.Encoded()[:2], kept.Encoded(), "data"))
 }
 
 // Manifest implements Repository.
