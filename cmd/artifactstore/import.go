@@ -42,8 +42,8 @@ What cannot be brought is reported at the end, with the reason, and the rest is 
 nevertheless. The exit code is 0 if everything came and 1 if not. Credentials for
 --from-registry and --to are those of 'docker login'.`,
 		Example: `  artifactstore import --from /var/lib/registry                 a store of distribution, or of zot
-  artifactstore import --from image.tar --as team/app           an archive of docker save or podman
-                                                                save, or an OCI layout
+  artifactstore import --from image.tar                         an archive of docker save or podman save
+  artifactstore import --from layout --as team/app              an OCI layout
   artifactstore import --from-registry https://registry.example.com --repo 'team/**'
                                                                 a registry that is running
   artifactstore import --from /var/lib/registry --data ./data   into a store that no server uses`,

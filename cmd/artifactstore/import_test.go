@@ -40,7 +40,7 @@ func layoutFile(t *testing.T, path, data string) {
 }
 
 func TestImportSaysHowItIsUsed(t *testing.T) {
-	run(t, t.TempDir(), nil, "import", "--help").expect(t, 0, "artifactstore import --from /var/lib/registry", "--from image.tar --as team/app",
+	run(t, t.TempDir(), nil, "import", "--help").expect(t, 0, "artifactstore import --from /var/lib/registry", "--from layout --as team/app",
 		"--from-registry https://registry.example.com --repo 'team/**'", "--data ./data", "docker login", "--dry-run")
 	cases := []struct {
 		args []string

@@ -44,7 +44,7 @@ func TestADamagedArchiveIsReadOrRefused(t *testing.T) {
 func readArchive(t *testing.T, path string, data []byte) (read int) {
 	t.Helper()
 	must(t, os.WriteFile(path, data, 0o600))
-	src, err := importer.Open(path, "app")
+	src, err := importer.Open(path, "")
 	if err != nil {
 		return 0
 	}

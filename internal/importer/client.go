@@ -132,7 +132,7 @@ func transport() http.RoundTripper {
 }
 
 func patient(base http.RoundTripper) http.RoundTripper {
-	return &retry.Transport{Base: base, Policy: func() retry.Policy { return patience }}
+	return &retry.Transport{Base: watched{base}, Policy: func() retry.Policy { return patience }}
 }
 
 // patience is how often and how long what may pass is waited for.
@@ -163,19 +163,37 @@ func unreachable(err error) bool {
 	return errors.As(err, &network) && network.Op == "dial"
 }
 
-// broken tells whether an error is that of a connection that broke.
-func broken(err error) bool {
+// brokenOff tells whether an error is that of a connection that broke, or on
+// which nothing came any more.
+func brokenOff(err error) bool {
 	var network *net.OpError
-	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, errStalled)
 }
 
 // errStalled: nothing came for stallTimeout.
 var errStalled = errors.New("nothing came for a minute")
 
-// lively makes the body of a response fail when nothing comes any more. cancel
-// ends the request.
-func lively(body io.ReadCloser, cancel context.CancelCauseFunc) io.ReadCloser {
-	return &livelyBody{body, cancel, time.AfterFunc(stallTimeout, func() { cancel(errStalled) })}
+// watched makes every body of a response, be it a blob or a list, fail when
+// nothing comes any more. It drops the name that a registry gives to a blob:
+// distribution answers with the SHA-256 whatever a blob was asked for by, which
+// oras-go refuses. The bytes tell, and they are verified.
+type watched struct{ base http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (w watched) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	resp, err := w.base.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	if strings.Contains(req.URL.Path, "/blobs/") {
+		resp.Header.Del("Docker-Content-Digest")
+	}
+	timer := time.AfterFunc(stallTimeout, func() { cancel(errStalled) })
+	timer.Stop() // until somebody reads
+	resp.Body = &livelyBody{resp.Body, cancel, timer}
+	return resp, nil
 }
 
 type livelyBody struct {

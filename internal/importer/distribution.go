@@ -25,6 +25,7 @@ var distributionRoots = []string{"docker/registry/v2", "registry/v2", "v2", "."}
 type distribution struct {
 	folder
 	dir, root string
+	links     map[string]bool // names whose folder is a symbolic link
 }
 
 // openDistribution returns nil if the folder is no store of distribution.
@@ -43,6 +44,7 @@ func (s *distribution) String() string { return fmt.Sprintf("a distribution stor
 // and may have others below it.
 func (s *distribution) Repositories(ctx context.Context) ([]string, error) {
 	var names []string
+	s.links = make(map[string]bool)
 	var walk func(name string) error
 	walk = func(name string) error {
 		if len(name) > 255 || len(names) > maxNames {
@@ -55,7 +57,11 @@ func (s *distribution) Repositories(ctx context.Context) ([]string, error) {
 			switch {
 			case entry.Name() == "_manifests":
 				names = append(names, name)
-			case !strings.HasPrefix(entry.Name(), "_") && entry.IsDir():
+			case strings.HasPrefix(entry.Name(), "_"):
+			case isLink(entry):
+				names = append(names, path.Join(name, entry.Name()))
+				s.links[path.Join(name, entry.Name())] = true
+			case entry.IsDir():
 				if err := walk(path.Join(name, entry.Name())); err != nil {
 					return err
 				}
@@ -88,6 +94,9 @@ func firstError(errs ...error) error {
 func (s *distribution) Repository(name string) (Repository, error) {
 	if err := checkRepository(name); err != nil {
 		return nil, err
+	}
+	if s.links[name] {
+		return nil, errLink
 	}
 	return distributionRepository{s, path.Join("repositories", name)}, nil
 }
@@ -161,15 +170,17 @@ func (r distributionRepository) linked(kind string, d digest.Digest) bool {
 	return r.has(path.Join(r.root, r.home, kind, d.Algorithm().String(), d.Encoded(), "link"))
 }
 
-// content opens the bytes of a digest.
+// content opens the bytes of a digest. Bytes that were pushed by another
+// algorithm than SHA-256 are kept under their SHA-256, which the link names.
 func (r distributionRepository) content(d digest.Digest, kind string) (io.ReadCloser, int64, error) {
 	if err := checkDigest(d); err != nil {
 		return nil, 0, err
 	}
-	if !r.linked(kind, d) {
-		return nil, 0, errMissing
+	kept, err := r.link(path.Join(kind, d.Algorithm().String(), d.Encoded()))
+	if err != nil {
+		return nil, 0, err
 	}
-	return r.open(path.Join(r.root, "blobs", d.Algorithm().String(), d.Encoded()[:2], d.Encoded(), "data"))
+	return r.open(path.Join(r.root, "blobs", kept.Algorithm().String(), kept.Encoded()[:2], kept.Encoded(), "data"))
 }
 
 // Manifest implements Repository.

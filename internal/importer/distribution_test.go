@@ -1,6 +1,7 @@
 package importer_test
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,6 +98,30 @@ func TestNothingOutsideOfAFolderIsRead(t *testing.T) {
 	}
 }
 
+// TestARepositoryBehindALinkIsReported: distribution serves it, so it must not be
+// left out in silence.
+func TestARepositoryBehindALinkIsReported(t *testing.T) {
+	a := image(1, nil)
+	store, zot := distributionStore{files{}}, files{}
+	store.put("team/app", a, "v1")
+	layout(zot, "team/app/", []ocispec.Descriptor{named(a, refName, "v1")}, a)
+	cases := []struct{ name, dir, link string }{
+		{"distribution", store.folder(t), distributionRoot + "repositories/team/big"},
+		{"zot", zot.folder(t), "team/big"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			must(t, os.Symlink(t.TempDir(), filepath.Join(c.dir, c.link)))
+			h := newHome(t, registry.Options{})
+			r := bring(t, open(t, c.dir, ""), h)
+			h.has("team/app", "v1", a.Digest)
+			if len(r.Refused) != 1 || r.Refused[0].Repository != "team/big" || !strings.Contains(r.Refused[0].Reason, "symbolic link") {
+				t.Errorf("refused %+v", r.Refused)
+			}
+		})
+	}
+}
+
 // hex is the encoded digest of a blob.
 func (a artifact) hex(blob int) string { return digest.FromBytes(a.blobs[blob]).Encoded() }
 
@@ -111,6 +136,36 @@ func TestContentNamedBySHA512Comes(t *testing.T) {
 	allCame(t, bring(t, open(t, s.folder(t), ""), h))
 	h.has("app", "v1", a.Digest)
 	h.has("app", a.Digest.String(), a.Digest)
+}
+
+// TestABlobNamedBySHA512Comes: distribution keeps it under its SHA-256, to which
+// the link leads, and answers with that.
+func TestABlobNamedBySHA512Comes(t *testing.T) {
+	without(t)
+	s := distributionStore{files{}}
+	a := image(1, nil)
+	byOther := image(1, func(m *ocispec.Manifest) { m.Layers[0].Digest = digest.SHA512.FromBytes(a.blobs[1]) })
+	s.put("app", byOther, "v1")
+	layers := distributionRoot + "repositories/app/_layers/"
+	s.files[layers+"sha512/"+digest.SHA512.FromBytes(a.blobs[1]).Encoded()+"/link"] = []byte(digest.FromBytes(a.blobs[1]))
+	old := running(t, s, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha512:") {
+				w.Header().Set("Docker-Content-Digest", digest.FromBytes(a.blobs[1]).String())
+				_, _ = w.Write(a.blobs[1])
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	for _, src := range []importer.Source{open(t, s.folder(t), ""), fromRegistry(t, old.URL)} {
+		t.Run(src.String(), func(t *testing.T) {
+			h := newHome(t, registry.Options{})
+			allCame(t, bring(t, src, h))
+			h.has("app", "v1", byOther.Digest)
+			h.hasBlob("app", a.blobs[1])
+		})
+	}
 }
 
 // TestAManifestOfAnyKindIsRead: the folder does not say which type it has.

@@ -76,6 +76,7 @@ func (s *saved) add(image savedImage, as string) error {
 	if as == "" {
 		return errNoName
 	}
+	s.nameless = true
 	return s.repository(as, "").add(desc, "")
 }
 

@@ -33,16 +33,46 @@ var manifestTypes = []string{
 
 var errSchema1 = errors.New("it is of Docker schema 1, which is not supported: pull it with an engine that still can (Docker 25), push it again and import that")
 
+// descriptors are those that a document lists.
+type descriptors []ocispec.Descriptor
+
+// UnmarshalJSON implements json.Unmarshaler. It refuses what takes many times
+// its own size in memory: no descriptor is shorter than its digest, and "{}"
+// can be written a million times.
+func (d *descriptors) UnmarshalJSON(raw []byte) error {
+	const few, shortest = 1000, 80
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	open, err := decoder.Token()
+	if err != nil || open == nil {
+		return err
+	}
+	if open != json.Delim('[') {
+		return errors.New("its descriptors are no list")
+	}
+	*d = nil
+	for decoder.More() {
+		if len(*d) >= max(few, len(raw)/shortest) {
+			return errors.New("it lists more than can have digests")
+		}
+		var one ocispec.Descriptor
+		if err := decoder.Decode(&one); err != nil {
+			return err
+		}
+		*d = append(*d, one)
+	}
+	return nil
+}
+
 // document is what an import needs to know of a manifest. It is read loosely:
 // whether the manifest is right is for the registry to say.
 type document struct {
-	SchemaVersion int                  `json:"schemaVersion"`
-	MediaType     string               `json:"mediaType"`
-	Config        *ocispec.Descriptor  `json:"config"`
-	Layers        []ocispec.Descriptor `json:"layers"`
-	Blobs         []ocispec.Descriptor `json:"blobs"` // of artifactManifest
-	Manifests     []ocispec.Descriptor `json:"manifests"`
-	Subject       *ocispec.Descriptor  `json:"subject"`
+	SchemaVersion int                 `json:"schemaVersion"`
+	MediaType     string              `json:"mediaType"`
+	Config        *ocispec.Descriptor `json:"config"`
+	Layers        descriptors         `json:"layers"`
+	Blobs         descriptors         `json:"blobs"` // of artifactManifest
+	Manifests     descriptors         `json:"manifests"`
+	Subject       *ocispec.Descriptor `json:"subject"`
 }
 
 // readManifest verifies a manifest and reads it. hint is its type by what

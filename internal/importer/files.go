@@ -54,6 +54,11 @@ func (f folder) has(name string) bool {
 	return err == nil
 }
 
+// errLink: what should be the folder of a repository is a symbolic link.
+var errLink = errors.New("its folder is a symbolic link, which is not followed: mount what it leads to in its place (mount --bind), or import from the registry while it runs")
+
+func isLink(entry fs.DirEntry) bool { return entry.Type()&fs.ModeSymlink != 0 }
+
 // fileError says of a file that is not there that it is missing.
 func fileError(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {

@@ -33,6 +33,7 @@ type layouts struct {
 	tree
 	name         string
 	repositories map[string]*layoutRepository
+	nameless     bool // some have no name there
 }
 
 // layoutRepository is what a layout has of one repository.
@@ -42,6 +43,7 @@ type layoutRepository struct {
 	tags     map[string]digest.Digest
 	untagged []digest.Digest
 	types    map[digest.Digest]string
+	broken   error // why it cannot be read
 }
 
 // openLayout reads the layout in a folder or an archive. What has no name there
@@ -51,7 +53,7 @@ func openLayout(t tree, name, as string) (*layouts, error) {
 	return l, l.read(".", func(desc ocispec.Descriptor) (string, string, error) {
 		repository, tag, err := nameOf(desc)
 		if err == nil && repository == "" {
-			repository = as
+			repository, l.nameless = as, true
 		}
 		if err == nil && repository == "" {
 			err = errNoName
@@ -79,43 +81,47 @@ func nameOf(desc ocispec.Descriptor) (repository, tag string, err error) {
 func openZot(dir string, f folder) (*layouts, error) {
 	l := &layouts{tree: f, name: fmt.Sprintf("a zot store or another folder of OCI layouts (%s)", dir),
 		repositories: make(map[string]*layoutRepository)}
-	if err := l.walk(f, ""); err != nil {
+	found, err := l.walk(f, "")
+	if err != nil || !found {
 		return nil, err
-	}
-	if len(l.repositories) == 0 {
-		return nil, nil
 	}
 	return l, nil
 }
 
-// walk finds the layouts below a folder.
-func (l *layouts) walk(f folder, name string) error {
+// walk finds the layouts below a folder. One that cannot be read is a repository
+// that cannot.
+func (l *layouts) walk(f folder, name string) (found bool, err error) {
 	var below []string
 	for entry, err := range func(yield func(fs.DirEntry, error) bool) { f.entries(cmp.Or(name, "."), yield) } {
 		if err != nil {
-			return fmt.Errorf("list repositories: %w", err)
+			return found, fmt.Errorf("list repositories: %w", err)
 		}
-		if entry.IsDir() && checkRepository(path.Join(name, entry.Name())) == nil {
-			below = append(below, path.Join(name, entry.Name()))
+		child := path.Join(name, entry.Name())
+		if checkRepository(child) != nil {
+			continue
+		}
+		if entry.IsDir() {
+			below = append(below, child)
+		} else if isLink(entry) {
+			l.repository(child, child).broken = errLink
 		}
 	}
 	slices.Sort(below)
 	if name != "" && f.has(path.Join(name, ocispec.ImageIndexFile)) {
-		err := l.read(name, func(desc ocispec.Descriptor) (string, string, error) {
+		found = true
+		l.repository(name, name).broken = l.read(name, func(desc ocispec.Descriptor) (string, string, error) {
 			_, tag, err := nameOf(desc)
 			return name, tag, err
 		})
-		if err != nil {
-			return err
-		}
 		below = slices.DeleteFunc(below, func(b string) bool { return path.Base(b) == ocispec.ImageBlobsDir })
 	}
 	for _, b := range below {
-		if err := l.walk(f, b); err != nil {
-			return err
+		inside, err := l.walk(f, b)
+		if found = found || inside; err != nil {
+			return found, err
 		}
 	}
-	return nil
+	return found, nil
 }
 
 // read reads the index of a layout.
@@ -176,7 +182,7 @@ func (l *layouts) Repositories(context.Context) ([]string, error) {
 // Repository implements Source.
 func (l *layouts) Repository(name string) (Repository, error) {
 	if r := l.repositories[name]; r != nil {
-		return r, nil
+		return r, r.broken
 	}
 	return &layoutRepository{tree: l.tree}, checkRepository(name)
 }

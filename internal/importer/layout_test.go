@@ -31,7 +31,6 @@ func TestAnOCILayoutComes(t *testing.T) {
 		{"a tag, and the name is given", []string{refName, "v1"}, "team/app", "team/app", "v1"},
 		{"no name at all", nil, "app", "app", ""},
 		{"a whole name", []string{refName, "registry.example.com:5000/team/app:v2"}, "", "team/app", "v2"},
-		{"a whole name that goes before the one given", []string{refName, "team/app:v2"}, "other", "team/app", "v2"},
 		{"the name of containerd", []string{refName, "3.19", containerdName, "docker.io/library/alpine:3.19"}, "", "alpine", "3.19"},
 		{"the name of containerd without a tag", []string{refName, "v1", containerdName, "localhost/app"}, "", "app", "v1"},
 	}
@@ -52,6 +51,18 @@ func TestAnOCILayoutComes(t *testing.T) {
 	}
 }
 
+// TestTheNameGivenIsForWhatHasNone: a whole name goes before it.
+func TestTheNameGivenIsForWhatHasNone(t *testing.T) {
+	a, b := image(1, nil), image(2, nil)
+	f := files{}
+	layout(f, "", []ocispec.Descriptor{named(a, refName, "team/app:v2"), named(b, refName, "v1")}, a, b)
+	h := newHome(t, registry.Options{})
+	allCame(t, bring(t, open(t, f.folder(t), "other"), h))
+	h.has("team/app", "v2", a.Digest)
+	h.has("other", "v1", b.Digest)
+	h.lacks("other", "v2")
+}
+
 // TestAZotStoreComes: a tree of layouts, each named by its path.
 func TestAZotStoreComes(t *testing.T) {
 	a, b := image(1, nil), image(2, nil)
@@ -70,12 +81,30 @@ func TestAZotStoreComes(t *testing.T) {
 	}
 }
 
+// TestOneLayoutThatIsBrokenKeepsNoOthersOut of a folder of many.
+func TestOneLayoutThatIsBrokenKeepsNoOthersOut(t *testing.T) {
+	a, b := image(1, nil), image(2, nil)
+	f := files{"cut/index.json": []byte(`{"mani`), "cut/oci-layout": []byte("{}")}
+	layout(f, "good/", []ocispec.Descriptor{named(a, refName, "v1")}, a)
+	layout(f, "twice/", []ocispec.Descriptor{named(a, refName, "v1"), named(b, refName, "v1")}, a, b)
+	h := newHome(t, registry.Options{})
+	r := bring(t, open(t, f.folder(t), ""), h)
+	h.has("good", "v1", a.Digest)
+	if len(r.Refused) != 2 || r.Refused[0].Repository != "cut" || !strings.Contains(r.Refused[0].Reason, "read cut/index.json") ||
+		r.Refused[1].Repository != "twice" || !strings.Contains(r.Refused[1].Reason, "the tag v1 is that of both") {
+		t.Errorf("refused %+v", r.Refused)
+	}
+}
+
 // TestWhatIsNoSourceIsRefused, with words that say what to do.
 func TestWhatIsNoSourceIsRefused(t *testing.T) {
 	a := image(1, nil)
 	nameless, twice, archive := files{}, files{}, files{"README": []byte("x")}
 	layout(nameless, "", []ocispec.Descriptor{named(a, refName, "v1")}, a)
+	fullName := files{}
+	layout(fullName, "", []ocispec.Descriptor{named(a, refName, "team/app:v1")}, a)
 	layout(twice, "", []ocispec.Descriptor{named(a, refName, "app:v1"), named(image(2, nil), refName, "app:v1")}, a)
+	stuffed := files{"oci-layout": []byte("{}"), "index.json": []byte(`{"manifests": [{}` + strings.Repeat(",{}", 1<<20) + `]}`)}
 	s := distributionStore{files{}}
 	s.put("app", a, "v1")
 	zipped := filepath.Join(t.TempDir(), "image.tar.gz")
@@ -92,7 +121,10 @@ func TestWhatIsNoSourceIsRefused(t *testing.T) {
 		{"an archive of something else", archive.archive(t), "", "neither the index.json"},
 		{"an image without a name", nameless.folder(t), "", "name one with --as"},
 		{"a tag of two manifests", twice.folder(t), "", "the tag v1 is that of both"},
+		{"an index that is larger in memory", stuffed.folder(t), "app", "more than can have digests"},
 		{"a name for what has names", s.folder(t), "app", "leave --as out"},
+		{"a name for a layout that has one", fullName.folder(t), "app", "leave --as out"},
+		{"a name for an archive that has one", fullName.archive(t), "app", "leave --as out"},
 		{"a name that is none", nameless.folder(t), "No/Name", "no name of a repository"},
 		{"a compressed archive", zipped, "", "gunzip --keep"},
 		{"a file that is no archive", text, "", "no tar archive"},

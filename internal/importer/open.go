@@ -53,7 +53,7 @@ func detectFolder(f folder, dir, as string) (Source, error) {
 		return named(s, as)
 	}
 	if f.has(ocispec.ImageLayoutFile) || f.has(ocispec.ImageIndexFile) {
-		return openLayout(f, fmt.Sprintf("an OCI layout (%s)", dir), as)
+		return openOneLayout(f, fmt.Sprintf("an OCI layout (%s)", dir), as)
 	}
 	s, err := openZot(dir, f)
 	if err != nil {
@@ -70,6 +70,14 @@ func detectFolder(f folder, dir, as string) (Source, error) {
 Other registries are read while they run: --from-registry URL`, dir)
 }
 
+func openOneLayout(t tree, name, as string) (Source, error) {
+	l, err := openLayout(t, name, as)
+	if err == nil && !l.nameless && len(l.repositories) > 0 {
+		return named(l, as)
+	}
+	return l, err
+}
+
 // named refuses a name for repositories that have names.
 func named(s Source, as string) (Source, error) {
 	if as != "" {
@@ -80,10 +88,14 @@ func named(s Source, as string) (Source, error) {
 
 func detectArchive(a *archive, name, as string) (Source, error) {
 	if _, ok := a.parts[ocispec.ImageIndexFile]; ok {
-		return openLayout(a, fmt.Sprintf("an OCI archive (%s)", name), as)
+		return openOneLayout(a, fmt.Sprintf("an OCI archive (%s)", name), as)
 	}
 	if _, ok := a.parts[savedManifest]; ok {
-		return openSaved(a, fmt.Sprintf("an archive of docker save (%s)", name), as)
+		s, err := openSaved(a, fmt.Sprintf("an archive of docker save (%s)", name), as)
+		if err == nil && !s.nameless && len(s.repositories) > 0 {
+			return named(s, as)
+		}
+		return s, err
 	}
 	return nil, fmt.Errorf("%s is nothing that can be imported: it has neither the index.json of an OCI layout nor the manifest.json of 'docker save' in it", name)
 }

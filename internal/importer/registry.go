@@ -43,13 +43,40 @@ func (s *registrySource) String() string { return fmt.Sprintf("the registry %s",
 // Close implements Source.
 func (s *registrySource) Close() error { return nil }
 
+// endless notices a list that a registry gives no end: some answer every page
+// with a link to the same one.
+type endless struct {
+	last  []string
+	empty int
+}
+
+// page is told of every page, by the names in it.
+func (e *endless) page(names []string) error {
+	const maxEmpty = 1000 // in a row: a registry may show nothing of many pages
+	e.empty++
+	if len(names) > 0 {
+		e.empty = 0
+	}
+	if e.empty > maxEmpty || len(names) > 0 && slices.Equal(names, e.last) {
+		return errEndless
+	}
+	e.last = names
+	return nil
+}
+
+var errEndless = errors.New("its pages have no end: the registry gives the same one again and again")
+
 // Repositories implements Source.
 func (s *registrySource) Repositories(ctx context.Context) ([]string, error) {
 	if s.names != nil {
 		return s.names, nil
 	}
 	var names []string
+	var pages endless
 	err := s.client.Repositories(ctx, "", func(page []string) error {
+		if err := pages.page(page); err != nil {
+			return err
+		}
 		if names = append(names, page...); len(names) > maxNames {
 			return fmt.Errorf("it has more than %d repositories: choose some with --repo", maxNames)
 		}
@@ -85,7 +112,11 @@ var errStop = errors.New("stop")
 // Tags implements Repository.
 func (r *registryRepository) Tags(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
+		var pages endless
 		err := r.client.Tags(ctx, "", func(page []string) error {
+			if err := pages.page(page); err != nil {
+				return err
+			}
 			for _, tag := range page {
 				if !yield(tag, checkTag(tag)) {
 					return errStop
@@ -122,14 +153,16 @@ func (r *registryRepository) Manifest(ctx context.Context, d digest.Digest) (m M
 	if err := checkDigest(d); err != nil {
 		return m, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	desc, body, err := r.client.FetchReference(ctx, d.String())
-	if err != nil {
-		cancel(nil)
-		return m, sourceError(err)
-	}
-	m, err = readOpened(lively(body, cancel), desc.Size, nil)
-	m.MediaType = desc.MediaType
+	again := func(err error) bool { return brokenOff(err) && !errors.Is(err, errGone) }
+	err = persist(ctx, again, func() error {
+		desc, body, err := r.client.FetchReference(ctx, d.String())
+		if err != nil {
+			return sourceError(err)
+		}
+		m, err = readOpened(body, desc.Size, nil)
+		m.MediaType = desc.MediaType
+		return err
+	})
 	return m, err
 }
 
@@ -138,16 +171,14 @@ func (r *registryRepository) Blob(ctx context.Context, desc ocispec.Descriptor) 
 	if err := checkDigest(desc.Digest); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
 	found, body, err := r.client.Blobs().(fetcher).FetchReference(ctx, desc.Digest.String())
 	if err == nil && found.Size != desc.Size {
 		err = firstError(body.Close(), errSize(found.Size, desc.Size))
 	}
 	if err != nil {
-		cancel(nil)
 		return nil, sourceError(err)
 	}
-	return lively(body, cancel), nil
+	return body, nil
 }
 
 // fetcher gives content with its true size. oras-go's store of blobs is one.
@@ -171,7 +202,15 @@ func (r *registryRepository) HasBlob(ctx context.Context, desc ocispec.Descripto
 // none, by the tag that stands for it.
 func (r *registryRepository) Referrers(ctx context.Context, d digest.Digest) iter.Seq2[digest.Digest, error] {
 	return func(yield func(digest.Digest, error) bool) {
+		var pages endless
 		page := func(page []ocispec.Descriptor) error {
+			names := make([]string, len(page))
+			for i, desc := range page {
+				names[i] = desc.Digest.String()
+			}
+			if err := pages.page(names); err != nil {
+				return err
+			}
 			for _, desc := range page {
 				if !yield(desc.Digest, checkDigest(desc.Digest)) {
 					return errStop

@@ -212,7 +212,14 @@ func TestARegistryThatIsBusyIsAskedAgain(t *testing.T) {
 			case n == 2:
 				w.Header().Set("Retry-After", "1")
 				w.WriteHeader(http.StatusTooManyRequests)
-			case strings.Contains(r.URL.Path, "/blobs/") && n < 10:
+			case strings.Contains(r.URL.Path, "/manifests/sha256:") && r.Method == http.MethodGet && n < 7:
+				w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+				w.Header().Set("Docker-Content-Digest", a.Digest.String())
+				w.Header().Set("Content-Length", fmt.Sprint(len(a.raw)))
+				_, _ = w.Write(a.raw[:20])
+				_ = http.NewResponseController(w).Flush()
+				panic(http.ErrAbortHandler)
+			case strings.Contains(r.URL.Path, "/blobs/") && n < 14:
 				w.Header().Set("Content-Length", "3000")
 				_, _ = w.Write([]byte("not all")) // the connection breaks
 				panic(http.ErrAbortHandler)
@@ -316,4 +323,84 @@ func TestARegistryThatHasHadEnoughEndsTheImport(t *testing.T) {
 			t.Errorf("%d requests in %v", requests.Load(), waited)
 		}
 	})
+}
+
+// answering is a registry of one repository, "app", that answers as a function
+// does, and as one with nothing else in it.
+func answering(t *testing.T, answer http.HandlerFunc, repos ...string) importer.Source {
+	t.Helper()
+	p, err := importer.ParsePatterns(repos)
+	must(t, err)
+	src, err := importer.OpenRegistry(importer.Endpoint{Host: "old", PlainHTTP: true, Transport: inproc.Transport(answer)}, p)
+	must(t, err)
+	return src
+}
+
+// TestAListThatStallsIsGivenUp: not only the bytes of contents may stop coming.
+func TestAListThatStallsIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := answering(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = w.Write([]byte(`{"tags": [`))
+			<-r.Context().Done()
+		}, "app")
+		h := newHome(t, registry.Options{})
+		r := bring(t, src, h)
+		if len(r.Refused) != 1 || r.Refused[0].Repository != "app" || !strings.Contains(r.Refused[0].Reason, "nothing came for a minute") {
+			t.Errorf("refused %+v", r.Refused)
+		}
+	})
+}
+
+// TestAListWithoutAnEndEnds: a page that links to itself, with and without names.
+func TestAListWithoutAnEndEnds(t *testing.T) {
+	s := distributionStore{files{}}
+	a := image(1, nil)
+	s.put("app", a, "v1")
+	old := newHome(t, registry.Options{})
+	bring(t, open(t, s.folder(t), ""), old)
+	lists := map[string]string{
+		"/v2/_catalog":                                    `{"repositories": ["app"]}`,
+		"/v2/app/tags/list":                               `{"tags": ["v1"]}`,
+		"/v2/app/referrers/" + a.Digest.String():          `{"schemaVersion": 2, "manifests": [{"digest": "` + a.Digest.String() + `"}]}`,
+		"/v2/_catalog " /* with nothing in it */ + "none": `{"repositories": []}`,
+	}
+	for path, body := range lists {
+		t.Run(path, func(t *testing.T) {
+			path, _, _ := strings.Cut(path, " ")
+			src := answering(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != path {
+					old.handler.ServeHTTP(w, r)
+					return
+				}
+				w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+				w.Header().Set("Link", "<"+path+`?last=x>; rel="next"`)
+				_, _ = w.Write([]byte(body))
+			})
+			r, err := importer.Run(t.Context(), src, newHome(t, registry.Options{}).target(), importer.Options{Jobs: 1})
+			if text := fmt.Sprint(err, r.Refused); !strings.Contains(text, "pages have no end") {
+				t.Errorf("error %v, refused %+v", err, r.Refused)
+			}
+			if path != "/v2/_catalog" && (!r.Complete || r.Tags.Copied != 1) {
+				t.Errorf("report %+v", r)
+			}
+		})
+	}
+}
+
+// TestNamesOfASourceAreHarmless for the terminal that the report is printed on.
+func TestNamesOfASourceAreHarmless(t *testing.T) {
+	src := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/tags/") {
+			_, _ = w.Write([]byte(`{"tags": ["a\n\u001b[2Jb"]}`))
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"errors": [{"code": "DENIED", "message": "\u001b[2J"}]}`))
+	}, "app")
+	report := bring(t, src, newHome(t, registry.Options{}))
+	var b strings.Builder
+	must(t, report.Write(&b))
+	if report.Tags.Refused != 1 || strings.Contains(b.String(), "\x1b") || !strings.Contains(b.String(), "app:a\ufffd\ufffd[2Jb\n") {
+		t.Errorf("%q", b.String())
+	}
 }

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -154,12 +156,22 @@ func (r *Report) Write(w io.Writer) error {
 		_, err = fmt.Fprintf(w, "\nRefused:\n")
 	}
 	for _, refusal := range r.Refused {
-		_, err = fmt.Fprintf(w, "  %s\n    %s\n", refusal.where(), refusal.Reason)
+		_, err = fmt.Fprintf(w, "  %s\n    %s\n", plain(refusal.where()), plain(refusal.Reason))
 	}
 	if r.RefusedMore > 0 {
 		_, err = fmt.Fprintf(w, "  and %d more\n", r.RefusedMore)
 	}
 	return err
+}
+
+// plain makes text of a source harmless for a terminal, and one line.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, text)
 }
 
 // where names what was refused, as in "team/app:v1,v2@sha256:...".
@@ -200,7 +212,7 @@ func (t *tally) show(w io.Writer, interval time.Duration, stop <-chan struct{}) 
 		}
 		name, bytes := "", t.bytes.Load()
 		if p := t.name.Load(); p != nil {
-			name = *p
+			name = plain(*p)
 		}
 		rate := size(int64(float64(bytes-last) / interval.Seconds()))
 		last = bytes

@@ -4,8 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"artifactstore/internal/importer"
 	"artifactstore/internal/inproc"
@@ -80,6 +84,37 @@ func TestOneManifestThatFailsKeepsNoOthersOut(t *testing.T) {
 		must(t, err)
 		if !r.Complete || len(r.Refused) != 1 || r.Refused[0].Digest != bad.Digest || r.Tags.Copied != 29 {
 			t.Errorf("report %+v", r)
+		}
+	})
+}
+
+// TestLargeManifestsArePushedFewAtATime: the registry refuses more than it has
+// memory for.
+func TestLargeManifestsArePushedFewAtATime(t *testing.T) {
+	s := distributionStore{files{}}
+	for i := range 12 {
+		large := func(m *ocispec.Manifest) { m.Annotations = map[string]string{"x": strings.Repeat("x", 1<<20)} }
+		s.put("app", image(uint64(i), large), fmt.Sprintf("v%d", i))
+	}
+	dir := s.folder(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t, registry.Options{})
+		var pushing, most atomic.Int64
+		target, err := importer.NewTarget(importer.Endpoint{Host: "home", PlainHTTP: true,
+			Transport: inproc.Transport(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPut && r.ContentLength > 1<<20 {
+					most.Store(max(most.Load(), pushing.Add(1)))
+					time.Sleep(time.Second) // so that they meet
+					defer pushing.Add(-1)
+				}
+				h.handler.ServeHTTP(w, r)
+			}))})
+		must(t, err)
+		r, err := importer.Run(t.Context(), open(t, dir, ""), target, importer.Options{Jobs: 4})
+		must(t, err)
+		allCame(t, r)
+		if most.Load() < 1 || most.Load() > 2 {
+			t.Errorf("%d at a time", most.Load())
 		}
 	})
 }

@@ -23,7 +23,15 @@ import (
 type Target struct {
 	endpoint Endpoint
 	client   *remote.Registry
+	large    chan struct{} // one for each large manifest that is being pushed
 }
+
+// A registry holds manifests in memory while they are pushed, and refuses more
+// large ones than it has room for.
+const (
+	largeManifest  = 256 << 10
+	largeManifests = 2
+)
 
 // NewTarget returns the registry at an endpoint.
 func NewTarget(e Endpoint) (*Target, error) {
@@ -31,7 +39,7 @@ func NewTarget(e Endpoint) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Target{e, client}, nil
+	return &Target{e, client, make(chan struct{}, largeManifests)}, nil
 }
 
 // Ping finds out whether the registry is there, and is this one: another, such as
@@ -113,6 +121,7 @@ func answered(err error, code string) bool {
 // targetRepository is a repository of the target, which need not exist yet.
 type targetRepository struct {
 	client *remote.Repository
+	large  chan struct{} // the target's
 }
 
 func (t *Target) repository(ctx context.Context, name string) (*targetRepository, error) {
@@ -125,7 +134,7 @@ func (t *Target) repository(ctx context.Context, name string) (*targetRepository
 	if err := client.SetReferrersCapability(true); err != nil {
 		return nil, err
 	}
-	return &targetRepository{client}, nil
+	return &targetRepository{client, t.large}, nil
 }
 
 // manifest describes the manifest of a tag or digest; errMissing.
@@ -173,8 +182,26 @@ func (r *targetRepository) putBlob(ctx context.Context, desc ocispec.Descriptor,
 	return err == nil && body != nil, targetError(err)
 }
 
+// turn waits until a manifest may be pushed; done lets the next one.
+func (r *targetRepository) turn(ctx context.Context, raw []byte) (done func(), err error) {
+	if len(raw) < largeManifest {
+		return func() {}, nil
+	}
+	select {
+	case r.large <- struct{}{}:
+		return func() { <-r.large }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 // putManifest stores a manifest under its digest.
 func (r *targetRepository) putManifest(ctx context.Context, desc ocispec.Descriptor, raw []byte) error {
+	done, err := r.turn(ctx, raw)
+	if err != nil {
+		return err
+	}
+	defer done()
 	return targetError(r.client.Manifests().Push(ctx, desc, bytes.NewReader(raw)))
 }
 
@@ -210,6 +237,11 @@ func (r *targetRepository) fetch(ctx context.Context, d digest.Digest) (ocispec.
 // setTag pushes a manifest by a tag. The tag answers with the digest that it was
 // pushed by, so one of another algorithm than sha256 is named as well.
 func (r *targetRepository) setTag(ctx context.Context, tag string, desc ocispec.Descriptor, raw []byte, create bool) error {
+	done, err := r.turn(ctx, raw)
+	if err != nil {
+		return err
+	}
+	defer done()
 	ref := r.client.Reference
 	at := url.URL{Scheme: "https", Host: ref.Host(), Path: "/v2/" + ref.Repository + "/manifests/" + tag}
 	if r.client.PlainHTTP {

@@ -253,19 +253,28 @@ func (w *walk) transfer(ctx context.Context, desc ocispec.Descriptor) (sent bool
 	if w.o.DryRun {
 		return w.look(ctx, desc)
 	}
+	err = persist(ctx, again, func() error {
+		sent, err = w.to.putBlob(ctx, desc, func() (io.ReadCloser, error) { return w.from.Blob(ctx, desc) }, &w.bytes)
+		return err
+	})
+	return sent, err
+}
+
+// persist does something several times, with growing pauses, as long as its
+// error is one that may pass.
+func persist(ctx context.Context, again func(error) bool, do func() error) (err error) {
 	const tries = 4
 	for attempt := range tries {
-		sent, err = w.to.putBlob(ctx, desc, func() (io.ReadCloser, error) { return w.from.Blob(ctx, desc) }, &w.bytes)
-		if !again(err) {
-			return sent, err
+		if err = do(); !again(err) {
+			return err
 		}
 		select {
 		case <-time.After(patience.Backoff(attempt, nil)):
 		case <-ctx.Done():
-			return false, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
-	return sent, err
+	return err
 }
 
 // again tells whether a transfer that failed may succeed when it is begun anew:
@@ -281,7 +290,7 @@ func again(err error) bool {
 	case errors.As(err, &stopped):
 		return false
 	}
-	return errors.Is(err, errStalled) || broken(err)
+	return brokenOff(err)
 }
 
 // look finds out what transfer would do. A blob that would be sent before is
