@@ -7,7 +7,8 @@
 // copy's ledger receives the events, their content rows, and the views that
 // follow from them, in one transaction. So whenever the process ends, by a
 // kill or a power cut, the copy is a store that can be served: its log is a
-// beginning of the source's, and the bytes that the log names are there. What a
+// beginning of the source's, and the bytes that the log names are there, but
+// for those that the source lost and got back elsewhere by a later event. What a
 // crash leaves beside that, by the step after which it came:
 //
 //	the copy's ledger was made    an empty store with a log id of its own, which

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -119,6 +120,26 @@ func TestARepositoryBehindALinkIsReported(t *testing.T) {
 				t.Errorf("refused %+v", r.Refused)
 			}
 		})
+	}
+}
+
+// TestAPipeIsNotWaitedFor, wherever a source has one.
+func TestAPipeIsNotWaitedFor(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	must(t, syscall.Mkfifo(pipe, 0o600))
+	if _, err := importer.Open(pipe, ""); err == nil || !strings.Contains(err.Error(), "neither a folder nor a file") {
+		t.Errorf("got %v", err)
+	}
+	s := distributionStore{files{}}
+	a := image(1, nil)
+	s.put("app", a, "v1")
+	layer := distributionRoot + "blobs/sha256/" + a.hex(1)[:2] + "/" + a.hex(1) + "/data"
+	dir := s.folder(t)
+	must(t, os.Remove(filepath.Join(dir, layer)))
+	must(t, syscall.Mkfifo(filepath.Join(dir, layer), 0o600))
+	r := bring(t, open(t, dir, ""), newHome(t, registry.Options{}))
+	if len(r.Refused) != 1 || !strings.Contains(r.Refused[0].Reason, "is no file") {
+		t.Errorf("refused %+v", r.Refused)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 )
 
 // tree is a set of files by their slash-separated names: a folder, or an
@@ -34,7 +35,8 @@ func openFolder(dir string) (folder, error) {
 }
 
 func (f folder) open(name string) (io.ReadCloser, int64, error) {
-	file, err := f.Open(name)
+	// A pipe would be waited for, until somebody writes to it.
+	file, err := f.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, fileError(err)
 	}

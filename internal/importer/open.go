@@ -23,6 +23,9 @@ func Open(name, as string) (Source, error) {
 	if info.IsDir() {
 		return openDir(name, as)
 	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is neither a folder nor a file: write what comes from it into a file, and import that", name)
+	}
 	a, err := openArchive(name)
 	if err != nil {
 		return nil, err
