@@ -81,7 +81,8 @@ nevertheless. The exit code is 0 if everything came and 1 if not. Credentials fo
 
 // check refuses flags that contradict each other.
 func (f *importFlags) check(cmd *cobra.Command) error {
-	flags, text := cmd.Flags(), ""
+	var text string
+	flags := cmd.Flags()
 	switch {
 	case (f.from == "") == (f.fromRegistry == ""):
 		text = "name what to import: --from FOLDER, or --from-registry URL"
