@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +38,7 @@ uploads are not copied.`,
 	}
 	s := addSettings(cmd, "data")
 	to := cmd.Flags().String("to", "", "`FOLDER` of the copy")
-	asJSON := cmd.Flags().Bool("json", false, "print the result as JSON")
+	asJSON := addJSON(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *to == "" {
 			return &usageError{cmd.CommandPath(), "--to: name the folder of the copy"}
@@ -220,9 +219,7 @@ func printResult(w io.Writer, r backup.Result, to string) error {
 
 // resultJSON is what `artifactstore backup --json` prints.
 type resultJSON struct {
-	Log      string `json:"log"`
-	Sequence uint64 `json:"sequence"`
-	Chain    string `json:"chain"`
+	logEnd
 	// Events, Objects and Bytes were copied by this run.
 	Events  int   `json:"events"`
 	Objects int   `json:"objects"`
@@ -242,17 +239,11 @@ type damageJSON struct {
 
 func printResultJSON(w io.Writer, r backup.Result) error {
 	out := resultJSON{
-		Log: r.Head.Log, Sequence: uint64(r.Head.Sequence), Chain: r.Head.Chain.String(),
-		Events: r.Events, Objects: r.Objects, Bytes: r.Bytes,
+		logEnd: endOf(r.Head), Events: r.Events, Objects: r.Objects, Bytes: r.Bytes,
 		Damaged: r.Damaged, Damages: []damageJSON{},
 	}
 	for _, d := range r.Damages {
 		out.Damages = append(out.Damages, damageJSON{d.Subject, uint64(d.Sequence), d.Receipt.Store, d.Receipt.Locator, d.Problem})
 	}
-	line, err := json.Marshal(out)
-	if err != nil {
-		return fmt.Errorf("write the result as JSON: %w", err)
-	}
-	_, err = w.Write(append(line, '\n'))
-	return err
+	return answer(w, true, out, "")
 }

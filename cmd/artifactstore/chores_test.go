@@ -14,11 +14,11 @@ var chores = []struct {
 	golden string
 	lines  []string
 }{
-	{"config", []string{"config check", "config check bad.yaml", "config show --listen 127.0.0.1:5002", "config check nosuch.yaml"}},
+	{"config", []string{"config check", "config check bad.yaml", "config check --json", "config show --listen 127.0.0.1:5002", "config show --json", "config check nosuch.yaml"}},
 	{"version", []string{"version", "version --json"}},
 	{"healthcheck", []string{"healthcheck --listen 127.0.0.1:1"}},
-	{"migrate", []string{"migrate", "migrate --data nosuch"}},
-	{"rebuild", []string{"rebuild --check", "rebuild", "rebuild --check --data nosuch"}},
+	{"migrate", []string{"migrate", "migrate --json", "migrate --data nosuch"}},
+	{"rebuild", []string{"rebuild --check", "rebuild --check --json", "rebuild", "rebuild --json", "rebuild --check --data nosuch"}},
 	{"backup", []string{"backup --to copy", "backup --to copy", "backup --to copy --json", "rebuild --check --data copy", "backup", "backup --to data/copy", "backup --to layout", "backup --to copy --data nosuch"}},
 	{"import", []string{"import --from layout --as team/tool --data data --dry-run", "import --from layout --as team/tool --data data",
 		"import --from layout --as team/tool --data data", "tag list team/tool --data data", "import --from layout --as team/tool --data data --json",

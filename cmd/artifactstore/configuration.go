@@ -24,6 +24,7 @@ place.`,
 		Args:    atMost(1),
 	}
 	s := addSettings(cmd, serveKeys...)
+	asJSON := addJSON(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 {
 			s.file = args[0]
@@ -38,8 +39,7 @@ place.`,
 		if _, err := loadCertificate(c.TLS); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), "The configuration is valid.")
-		return err
+		return answer(cmd.OutOrStdout(), *asJSON, map[string]bool{"valid": true}, "The configuration is valid.")
 	}
 	return cmd
 }
@@ -52,19 +52,34 @@ func configShowCommand() *cobra.Command {
 		Args:    noArguments,
 	}
 	s := addSettings(cmd, serveKeys...)
+	asJSON := addJSON(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := s.load()
 		if err != nil {
 			return err
 		}
-		return c.YAML(cmd.OutOrStdout(), func(k config.Key) string {
+		source := func(k config.Key) string {
 			if where, ok := c.Where[k.Name]; ok {
 				return where
 			}
 			return "default"
-		})
+		}
+		if !*asJSON {
+			return c.YAML(cmd.OutOrStdout(), source)
+		}
+		all := make(map[string]settingJSON)
+		for _, k := range config.Keys() {
+			all[k.Name] = settingJSON{k.Get(&c.Config), source(k)}
+		}
+		return answer(cmd.OutOrStdout(), true, all, "")
 	}
 	return cmd
+}
+
+// settingJSON is a setting in JSON: its value as a variable would have it.
+type settingJSON struct {
+	Value  string `json:"value"`
+	Source string `json:"source"`
 }
 
 func configSchemaCommand() *cobra.Command {

@@ -35,6 +35,7 @@ must show the certificate that tls.cert holds, whatever names are in it.`,
 	}
 	s := addSettings(cmd, "listen")
 	live := cmd.Flags().Bool("live", false, "ask only whether the server answers")
+	asJSON := addJSON(cmd)
 	timeout := cmd.Flags().Duration("timeout", 5*time.Second, "`TIME` in which the answer must come")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := s.load()
@@ -51,8 +52,7 @@ must show the certificate that tls.cert holds, whatever names are in it.`,
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", url)
-		return err
+		return answer(cmd.OutOrStdout(), *asJSON, map[string]any{"url": url, "ok": true}, url+": ok")
 	}
 	return cmd
 }

@@ -21,6 +21,7 @@ version cannot use the store afterwards, so make a backup first.`,
 		Args:    noArguments,
 	}
 	s := addSettings(cmd, "data")
+	asJSON := addJSON(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		c, err := s.load()
 		if err != nil {
@@ -31,21 +32,26 @@ version cannot use the store afterwards, so make a backup first.`,
 			return err
 		}
 		defer func() { err = errors.Join(err, unlock()) }()
-		steps := 0
+		steps := []migrationStep{}
 		ledger, err := openLedger(cmd.Context(), f, metastore.Options{}, func(m metastore.Migration) {
-			steps++
+			steps = append(steps, migrationStep{m.Version, m.Name})
 			fmt.Fprintf(cmd.ErrOrStderr(), "migrating to version %d: %s\n", m.Version, m.Name)
 		})
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, ledger.Close()) }()
-		if steps == 0 {
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), "The store is up to date.")
-		} else {
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "The store was migrated in %d steps.\n", steps)
+		text := "The store is up to date."
+		if len(steps) > 0 {
+			text = fmt.Sprintf("The store was migrated in %d steps.", len(steps))
 		}
-		return err
+		return answer(cmd.OutOrStdout(), *asJSON, map[string]any{"steps": steps}, text)
 	}
 	return cmd
+}
+
+// migrationStep is a migration that ran, in JSON.
+type migrationStep struct {
+	Version int    `json:"version"`
+	Name    string `json:"name"`
 }

@@ -29,6 +29,7 @@ difference, or at the first event that was changed, dropped, reordered or cut of
 		Args: noArguments,
 	}
 	s := addSettings(cmd, "data")
+	asJSON := addJSON(cmd)
 	check := cmd.Flags().Bool("check", false, "compare only, and change nothing")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := s.load()
@@ -37,16 +38,16 @@ difference, or at the first event that was changed, dropped, reordered or cut of
 		}
 		progress := reportProgress(cmd.ErrOrStderr())
 		if *check {
-			return checkViews(cmd.Context(), c.Data, progress, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return checkViews(cmd.Context(), c.Data, progress, *asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		}
-		return rebuildViews(cmd.Context(), c.Data, progress, cmd.OutOrStdout())
+		return rebuildViews(cmd.Context(), c.Data, progress, *asJSON, cmd.OutOrStdout())
 	}
 	return cmd
 }
 
 // rebuildViews rebuilds the views of the store in a data folder that nobody
 // else uses.
-func rebuildViews(ctx context.Context, path string, progress metastore.Progress, w io.Writer) (err error) {
+func rebuildViews(ctx context.Context, path string, progress metastore.Progress, asJSON bool, w io.Writer) (err error) {
 	f, unlock, err := ownExisting(path)
 	if err != nil {
 		return err
@@ -66,18 +67,20 @@ func rebuildViews(ctx context.Context, path string, progress metastore.Progress,
 	if err := ledger.Rebuild(ctx, progress); err != nil {
 		return fmt.Errorf("rebuild the views: %w; run it again to go on", err)
 	}
-	_, err = fmt.Fprintf(w, "The views were rebuilt from %d events.\n", head.Sequence)
-	return err
+	return answer(w, asJSON, endOf(head), fmt.Sprintf("The views were rebuilt from %d events.", head.Sequence))
 }
 
 // checkViews proves that the views are what the log says.
-func checkViews(ctx context.Context, path string, progress metastore.Progress, out, warnings io.Writer) (err error) {
+func checkViews(ctx context.Context, path string, progress metastore.Progress, asJSON bool, out, warnings io.Writer) (err error) {
 	ledger, err := openToRead(ctx, path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, ledger.Close()) }()
 	report, failed := ledger.Check(ctx, progress)
+	if asJSON {
+		return errors.Join(printCheckJSON(out, report, failed == nil), explainCheck(failed))
+	}
 	if report.Head.Log != "" {
 		fmt.Fprintf(out, "log %s: %d events, running hash %s\n", report.Head.Log, report.Head.Sequence, report.Head.Chain)
 	}
@@ -89,6 +92,24 @@ func checkViews(ctx context.Context, path string, progress metastore.Progress, o
 			report.Missing, report.FirstMissing)
 	}
 	return explainCheck(failed)
+}
+
+// checkJSON is the outcome of a check in JSON. Views are those that were
+// compared and found equal, with their rows; Missing counts contents whose bytes
+// are not in the database.
+type checkJSON struct {
+	logEnd
+	Equal   bool           `json:"equal"`
+	Views   map[string]int `json:"views"`
+	Missing int            `json:"missing"`
+}
+
+func printCheckJSON(w io.Writer, report metastore.Report, equal bool) error {
+	views := make(map[string]int)
+	for _, view := range report.Views {
+		views[view.Name] = view.Rows
+	}
+	return answer(w, true, checkJSON{endOf(report.Head), equal, views, report.Missing}, "")
 }
 
 // explainCheck adds to the outcome of a check what it means for the operator.

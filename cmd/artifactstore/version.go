@@ -22,7 +22,7 @@ func versionCommand() *cobra.Command {
   artifactstore version --json`,
 		Args: noArguments,
 	}
-	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	asJSON := addJSON(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		v, c := buildVersion()
 		platform := runtime.GOOS + "/" + runtime.GOARCH
