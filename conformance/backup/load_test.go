@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,20 +21,6 @@ const (
 	roundsVariable = "CONFORMANCE_BACKUP_ROUNDS" // how often to back up under load; default 2
 	seedVariable   = "CONFORMANCE_SEED"          // of all that is random; default from the clock
 )
-
-// setting returns the number in an environment variable, or a default.
-func setting(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 63)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
 
 const writers = 4
 
@@ -215,7 +199,7 @@ func (l *load) check(t *testing.T, s *harness.Server) {
 // TestBackupUnderLoad copies a store while four clients push and delete, again
 // and again, kills one run in the middle, and restores each kind of copy.
 func TestBackupUnderLoad(t *testing.T) {
-	seed := setting(t, seedVariable, uint64(time.Now().UnixNano()))
+	seed := harness.Setting(t, seedVariable, uint64(time.Now().UnixNano()))
 	t.Logf("%s=%d", seedVariable, seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	s := harness.Start(t)
@@ -227,7 +211,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	if last.Events != int(last.Sequence) {
 		t.Errorf("the first run copied %d of %d events", last.Events, last.Sequence)
 	}
-	for range setting(t, roundsVariable, 2) {
+	for range harness.Setting(t, roundsVariable, 2) {
 		l.more(t, 8)
 		next := backup(t, s, dir+"/copy")
 		isIncrement(t, s, last, next)

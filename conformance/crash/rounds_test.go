@@ -13,7 +13,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -30,20 +29,6 @@ const (
 )
 
 const writers = 4
-
-// setting returns the number in an environment variable, or a default.
-func setting(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 63)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
 
 // writer pushes images, one after the other, into a repository of its own.
 // Its image number i follows from its seed and i. Every image gets a tag of its
@@ -163,8 +148,8 @@ func sameBytes(ctx context.Context, c *harness.Client, path string, want []byte)
 // TestKilledUnderWriters kills the server at a random moment while four
 // writers push, restarts it, and looks for everything that was acknowledged.
 func TestKilledUnderWriters(t *testing.T) {
-	rounds := setting(t, roundsVariable, 5)
-	seed := setting(t, seedVariable, uint64(time.Now().UnixNano()))
+	rounds := harness.Setting(t, roundsVariable, 5)
+	seed := harness.Setting(t, seedVariable, uint64(time.Now().UnixNano()))
 	t.Logf("%s=%d", seedVariable, seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	s := harness.Start(t)

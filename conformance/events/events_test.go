@@ -40,20 +40,6 @@ const (
 	patience = time.Minute
 )
 
-// setting returns the number in an environment variable, or a default.
-func setting(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 63)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
-
 // consumer follows the log as server-sent events. It keeps what it was sent and
 // the cursor, which is the last id of a complete message, as a browser would.
 type consumer struct {
@@ -185,8 +171,8 @@ func (l *load) stop(t *testing.T) int64 {
 // TestConsumerThatIsCutOffMissesNothing: two consumers are cut off at random, in
 // the middle of messages as well, while writers push; a third never reads.
 func TestConsumerThatIsCutOffMissesNothing(t *testing.T) {
-	cuts := int(setting(t, cutsVariable, 100))
-	seed := setting(t, seedVariable, uint64(time.Now().UnixNano())&0xffff)
+	cuts := int(harness.Setting(t, cutsVariable, 100))
+	seed := harness.Setting(t, seedVariable, uint64(time.Now().UnixNano())&0xffff)
 	t.Logf("%s=%d", seedVariable, seed)
 	s := harness.Start(t)
 	host := strings.TrimPrefix(s.AdminURL(), "http://")

@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"os"
+	"strconv"
 	"testing"
 )
 
@@ -49,4 +51,18 @@ func Must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Setting returns the number in an environment variable, or a default.
+func Setting(t testing.TB, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
 }
