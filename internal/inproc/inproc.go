@@ -43,6 +43,10 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		defer cancel()
 		defer stop()
 		err := t.serve(w, r)
+		if err == nil {
+			// What the handler left unfinished because of it is no end.
+			err = context.Cause(req.Context())
+		}
 		// As a server would, the rest of the request is not waited for.
 		writer.CloseWithError(errors.Join(err, body.Close()))
 		w.end(err)

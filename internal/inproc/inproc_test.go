@@ -117,6 +117,34 @@ func TestTheEndOfAContextEndsTheRequest(t *testing.T) {
 	<-ended
 }
 
+// TestWhatAContextCutsOffIsNoEnd: the handler notices, too, and returns.
+func TestWhatAContextCutsOffIsNoEnd(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	c := client(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "a beginning")
+		<-r.Context().Done()
+	})
+	for range 100 { // who is first is a matter of chance
+		ctx, cancel := context.WithCancel(t.Context())
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://x/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(resp.Body, make([]byte, len("a beginning"))); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if _, err := io.ReadAll(resp.Body); !errors.Is(err, context.Canceled) {
+			t.Fatalf("the rest ended with %v", err)
+		}
+		resp.Body.Close()
+	}
+}
+
 func TestAPanicBreaksTheResponseOff(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	c := client(func(w http.ResponseWriter, r *http.Request) {
