@@ -121,8 +121,8 @@ type Health struct {
 // Unlimited is the health of a store without known limits.
 func Unlimited() Health { return Health{Free: -1, Total: -1, FreeFiles: -1, TotalFiles: -1} }
 
-// Lister is an optional ability: a driver that can name its staged objects.
-// It is asked once after an unclean start.
+// Lister is an optional ability: a driver that can name its staged objects,
+// and whatever else of them a crash left behind.
 type Lister interface {
 	// Staged returns the ids of all staged objects, in byte order.
 	Staged(ctx context.Context) ([]string, error)

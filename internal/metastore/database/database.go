@@ -57,13 +57,60 @@ type Writer interface {
 	// when Commit has returned; otherwise a power cut may undo it, together
 	// with later ones only.
 	Begin(flush bool) error
-	// Commit ends the transaction. After an error that wraps ErrBroken its
-	// outcome is unknown; after any other, nothing was committed.
+	// Write deletes and puts rows of tables, in this order. It may be put off
+	// until the next statement or Commit, whose error is then that of Write.
+	Write(edits []Edits) error
+	// Commit ends the transaction. After an error that wraps ErrBroken or
+	// ErrUnknown its outcome is unknown; after any other, nothing was committed.
 	Commit() error
 	// Rollback drops the transaction, if there is one.
 	Rollback() error
 	// Tidy does the upkeep that need not happen within a commit, if any is due.
 	Tidy() error
+}
+
+// Table is what a Writer must know of a table.
+type Table struct {
+	Name    string
+	Columns []string // the first ones are the key
+	Key     int      // number of columns in the key
+}
+
+// Edits are changes to rows of one table. No two are of the same key.
+type Edits struct {
+	Table *Table
+	// Deletes are keys of rows to delete, if they are there.
+	Deletes [][]any
+	// Puts are whole rows, which replace those of the same key. If Insert is
+	// true there must be none.
+	Puts   [][]any
+	Insert bool
+}
+
+// Query is a statement that returns rows.
+type Query struct {
+	SQL string
+	// Args may be []string and []int64 too: arrays, for ANY and unnest.
+	Args []any
+	// Scan is called once, with the rows, which it need not close.
+	Scan func(Rows) error
+}
+
+// Batcher is an ability of Writers whose database is a journey away: many
+// statements for one round trip.
+type Batcher interface {
+	// Batch runs queries in order, each of which sees the state when it
+	// begins. It sends everything first and reads then: what Begin and Write
+	// have put off goes with it.
+	Batch(queries []Query) error
+}
+
+// Listener is an ability of a DB that several processes have open.
+type Listener interface {
+	// Listen calls started once it hears, and then notified with the payload
+	// of each NOTIFY on the channel, until ctx ends or the connection is lost;
+	// it returns why it ended. What was notified between two Listens is lost.
+	Listen(ctx context.Context, channel string, started func(), notified func(payload string)) error
 }
 
 // Cost is what one execution of a statement took, for those who watch.
@@ -84,3 +131,12 @@ var ErrFull = errors.New("no room for the database")
 
 // ErrCorrupt is wrapped by errors that mean that the file is damaged.
 var ErrCorrupt = errors.New("the database is damaged")
+
+// ErrUnavailable is wrapped by errors that mean that the database cannot be
+// reached, or has ended the connection. Nothing was committed, and it is worth
+// trying again: Begin and Read connect anew.
+var ErrUnavailable = errors.New("the database cannot be reached")
+
+// ErrUnknown is wrapped by errors of Commit that mean that the connection was
+// lost before the answer came. Whoever begins the next transaction can look.
+var ErrUnknown = errors.New("the connection to the database was lost in a commit")
