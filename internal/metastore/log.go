@@ -45,7 +45,7 @@ var errNoHead = &eventlog.Fault{Problem: "the head is missing"}
 // scanHead reads headColumns. A log that only newer programs may write is ErrNewer.
 func scanHead(r database.Rows) (h eventlog.Head, err error) {
 	if r.Int(4) > format {
-		return h, ErrNewer
+		return h, fmt.Errorf("%w: its log has the format %d, this program knows %d", ErrNewer, r.Int(4), format)
 	}
 	chain := r.Bytes(3)
 	if len(chain) != len(h.Chain) {
