@@ -376,11 +376,12 @@ func stat(pid int) []string {
 	return strings.Fields(fields)
 }
 
-// create makes a database.
+// create makes a database whose text is ordered as a dictionary is, so that
+// whoever needs another order has to ask for it.
 func (s *postgresServer) create(t testing.TB) *Postgres {
 	t.Helper()
 	p := &Postgres{server: s, database: fmt.Sprintf("test_%d", s.names.Add(1))}
-	_, err := s.psql("postgres", "CREATE DATABASE "+p.database)
+	_, err := s.psql("postgres", "CREATE DATABASE "+p.database+" TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'")
 	Must(t, err)
 	return p
 }
