@@ -25,6 +25,7 @@ const (
 	imageSpec     = "github.com/opencontainers/image-spec"
 	jsonV2        = "github.com/go-json-experiment/json"
 	sqlite        = "github.com/ncruces/go-sqlite3"
+	pgx           = "github.com/jackc/pgx/v5"
 	xsync         = "golang.org/x/sync"
 	yaml          = "go.yaml.in/yaml/v3"
 	openTelemetry = "go.opentelemetry.io/otel"
@@ -69,6 +70,7 @@ var Rooms = []Room{
 		"eventlog", "retention", "internal/canon", "internal/worker", "internal/metastore/database", "internal/metastore/sqlite"}},
 	{Path: "internal/metastore/database"},
 	{Path: "internal/metastore/sqlite", Ours: []string{"internal/metastore/database"}, Modules: []string{sqlite}},
+	{Path: "internal/metastore/postgres", Ours: []string{"internal/metastore/database"}, Modules: []string{pgx}},
 
 	// Both: a copy of facts and bytes.
 	{Path: "internal/backup", Ours: []string{"registry", "registry/identity", "registry/fact", "eventlog", "internal/canon",
