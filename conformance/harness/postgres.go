@@ -242,6 +242,9 @@ func (s *postgresServer) init() error {
 	if err := os.WriteFile(secret, []byte(PostgresPassword), 0o644); err != nil {
 		return err
 	}
+	if err := os.Chmod(secret, 0o644); err != nil { // whatever the umask is
+		return err
+	}
 	cmd := s.command(filepath.Join(s.bin, "initdb"), "-D", filepath.Join(s.dir, "data"), "-U", "postgres",
 		"--auth-local=trust", "--auth-host=scram-sha-256", "--pwfile="+secret, "--no-sync", "-E", "UTF8", "--no-locale")
 	if out, err := cmd.CombinedOutput(); err != nil {

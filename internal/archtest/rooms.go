@@ -67,7 +67,8 @@ var Rooms = []Room{
 
 	// Facts and views on SQL.
 	{Path: "internal/metastore", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact",
-		"eventlog", "retention", "internal/canon", "internal/worker", "internal/metastore/database", "internal/metastore/sqlite"}},
+		"eventlog", "retention", "internal/canon", "internal/worker", "internal/metastore/database",
+		"internal/metastore/sqlite", "internal/metastore/postgres"}},
 	{Path: "internal/metastore/database"},
 	{Path: "internal/metastore/sqlite", Ours: []string{"internal/metastore/database"}, Modules: []string{sqlite}},
 	{Path: "internal/metastore/postgres", Ours: []string{"internal/metastore/database"}, Modules: []string{pgx}},

@@ -131,7 +131,7 @@ func (b *batch) run(more func() *job) error {
 	s, w := b.store, b.store.db.Writer()
 	b.began = time.Now()
 	// It may have changed since the jobs were queued.
-	if err := s.stopped(); err != nil {
+	if err := s.failed(); err != nil {
 		return err
 	}
 	if s.shared != nil { // where flushing can be given up as late as in the commit
@@ -228,6 +228,10 @@ func (b *batch) time() time.Time {
 // add runs one job within the batch. A refusal is the job's alone; the error
 // that add returns is the batch's.
 func (b *batch) add(j *job) error {
+	if err := b.store.usable(); err != nil && !j.upkeep {
+		j.err, j.changes = err, false
+		return nil
+	}
 	now := b.time()
 	var c *change
 	c, j.err = b.decide(j, now)

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"artifactstore/internal/metastore/database"
-	"artifactstore/registry"
 )
 
 // leases say who may do what only one node does at a time. They are for economy,
@@ -34,7 +33,7 @@ func (s *Store) Release(ctx context.Context, name string) error {
 
 // hold takes or renews a lease in a change of its own.
 func (s *Store) hold(ctx context.Context, name, holder string, ttl time.Duration) (held bool, fence int64, other string, err error) {
-	err = s.queue.do(ctx, registry.Keys{}, func(v *decision) (_ *change, err error) {
+	err = s.queue.upkeep(ctx, func(v *decision) (_ *change, err error) {
 		held, fence, other, err = v.hold(name, holder, ttl)
 		if err != nil || !held {
 			return nil, err

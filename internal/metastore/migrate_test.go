@@ -53,9 +53,9 @@ func TestStoreThatOnlyNewerProgramsMayWriteIsRefused(t *testing.T) {
 	s := create(t, metastore.Options{})
 	populated(t, s)
 	must(t, s.Close())
-	raw(t, s.path, "INSERT INTO migrations VALUES (9999, 'from the future', 0); UPDATE head SET format = 9999")
+	s.raw(t, "INSERT INTO migrations VALUES (9999, 'from the future', 0); UPDATE head SET format = 9999")
 	for _, readOnly := range []bool{false, true} {
-		_, err := metastore.Open(t.Context(), s.path, metastore.Options{ReadOnly: readOnly})
+		_, err := s.opened(metastore.Options{ReadOnly: readOnly})
 		if !errors.Is(err, metastore.ErrNewer) {
 			t.Errorf("read only %v: opened with %v", readOnly, err)
 		}
@@ -68,7 +68,7 @@ func TestStoreThatANewerProgramMigratedIsUsedWhileTheHeadAllowsIt(t *testing.T) 
 	s := create(t, metastore.Options{})
 	populated(t, s)
 	must(t, s.Close())
-	raw(t, s.path, "INSERT INTO migrations VALUES (9999, 'from the future', 0)")
+	s.raw(t, "INSERT INTO migrations VALUES (9999, 'from the future', 0)")
 	s.open(t)
 	s.update(t, facts(&fact.RepositoryCreated{Repository: "later"}))
 	s.check(t)
@@ -100,7 +100,7 @@ func TestUncleanStartIsNoticed(t *testing.T) {
 func TestReadOnlyStoreRunsBesideTheWriter(t *testing.T) {
 	s := checked(t)
 	populated(t, s)
-	beside, err := metastore.Open(t.Context(), s.path, metastore.Options{ReadOnly: true})
+	beside, err := s.opened(metastore.Options{ReadOnly: true})
 	must(t, err)
 	before, err := beside.Events().Head(t.Context())
 	must(t, err)
@@ -128,7 +128,7 @@ func TestReadOnlyStoreReadsWhatWasClosed(t *testing.T) {
 	must(t, s.Close())
 	before, err := os.ReadFile(s.path)
 	must(t, err)
-	r, err := metastore.Open(t.Context(), s.path, metastore.Options{ReadOnly: true})
+	r, err := s.opened(metastore.Options{ReadOnly: true})
 	must(t, err)
 	_, err = eventlog.Verify(t.Context(), r.Events())
 	must(t, err)
@@ -175,7 +175,7 @@ func TestStoreOfTheFirstVersionIsMigratedWithItsContent(t *testing.T) {
 	for _, table := range tables {
 		statements = append(statements, "DELETE FROM main."+table, "INSERT INTO main."+table+" SELECT * FROM model."+table)
 	}
-	raw(t, old.path, strings.Join(statements, ";\n"))
+	old.raw(t, strings.Join(statements, ";\n"))
 	rows := old.dump(t)
 	before := make(map[string]int)
 	for _, table := range tables {

@@ -14,7 +14,6 @@ import (
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
-	"artifactstore/registry"
 )
 
 // Node is a process that has a shared store open.
@@ -183,7 +182,7 @@ const filesLease = "files"
 // beat says that the node is there, and looks who else is.
 func (m *shared) beat(ctx context.Context) error {
 	var p peers
-	err := m.store.queue.do(ctx, registry.Keys{}, func(v *decision) (*change, error) {
+	err := m.store.queue.upkeep(ctx, func(v *decision) (*change, error) {
 		p.skew = v.now.Sub(m.store.now())
 		if m.node.Started.IsZero() {
 			m.node.Started = v.now
@@ -260,7 +259,7 @@ func (m *shared) leave() {
 	<-m.ended
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := m.store.queue.do(ctx, registry.Keys{}, func(*decision) (*change, error) {
+	err := m.store.queue.upkeep(ctx, func(*decision) (*change, error) {
 		statements := []statement{
 			{"DELETE FROM nodes WHERE id = $1", []any{m.node.ID}},
 			{"DELETE FROM leases WHERE holder = $1", []any{m.node.ID}},

@@ -12,6 +12,7 @@ import (
 // job is a change that waits for the committer.
 type job struct {
 	keys   registry.Keys // that decide asks for
+	upkeep bool          // it needs no views
 	decide func(*decision) (*change, error)
 	taken  atomic.Bool   // by the committer, or by the caller who gave up
 	done   chan struct{} // closed when err is final
@@ -125,10 +126,19 @@ func (q *queue) next(wait bool) *job {
 // do queues a decision and waits for its outcome. ctx can give up only before
 // the committer has taken it.
 func (q *queue) do(ctx context.Context, keys registry.Keys, decide func(*decision) (*change, error)) error {
+	return q.await(ctx, &job{keys: keys, decide: decide})
+}
+
+// upkeep is do for what a store does for itself, in whatever state its views are.
+func (q *queue) upkeep(ctx context.Context, decide func(*decision) (*change, error)) error {
+	return q.await(ctx, &job{upkeep: true, decide: decide})
+}
+
+func (q *queue) await(ctx context.Context, j *job) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := &job{keys: keys, decide: decide, done: make(chan struct{})}
+	j.done = make(chan struct{})
 	if err := q.add(j); err != nil {
 		return err
 	}

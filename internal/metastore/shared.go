@@ -204,7 +204,9 @@ func (b *batch) scanHead(r database.Rows) (err error) {
 		return errNoHead
 	}
 	b.head, err = scanHead(r)
-	b.now = r.Int(5)
+	if b.store.ownClock {
+		b.now = r.Int(5)
+	}
 	return err
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
+	"artifactstore/internal/metastore/postgres"
 	"artifactstore/internal/metastore/sqlite"
 	"artifactstore/registry"
 	"artifactstore/registry/fact"
@@ -61,14 +62,16 @@ var (
 
 // Store is an open metastore. It is safe for concurrent use.
 type Store struct {
-	db      database.DB
-	log     *slog.Logger
-	now     func() time.Time
-	observe func(Batch) // may be nil
-	signal  eventlog.Signal
-	queue   *queue  // nil if ReadOnly
-	shared  *shared // nil if no other process writes to the database
-	done    chan struct{}
+	db  database.DB
+	log *slog.Logger
+	now func() time.Time
+	// ownClock: a shared database's clock may be used instead of now.
+	ownClock bool
+	observe  func(Batch) // may be nil
+	signal   eventlog.Signal
+	queue    *queue  // nil if ReadOnly
+	shared   *shared // nil if no other process writes to the database
+	done     chan struct{}
 
 	// writing is held by whoever uses the writer.
 	writing sync.Mutex
@@ -102,6 +105,24 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	return newStore(db, o).started(ctx)
 }
 
+// OpenPostgres opens the store in a PostgreSQL database, which other nodes may
+// have open, too; a new one must be migrated first. Unless it only reads, the
+// process becomes one of the nodes until Close.
+//
+// While the database is away changes wait for a while, and then fail with an
+// error that wraps fact.ErrUnavailable.
+func OpenPostgres(ctx context.Context, d postgres.Options, node Node, o Options) (*Store, error) {
+	d.ReadOnly = o.ReadOnly
+	if d.Log == nil {
+		d.Log = o.Log
+	}
+	db, err := postgres.Open(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return openShared(ctx, db, node, o)
+}
+
 // openShared opens a store in a database that other nodes may have open, too.
 // The process becomes one of them, unless it only reads.
 func openShared(ctx context.Context, db database.DB, node Node, o Options) (*Store, error) {
@@ -126,7 +147,7 @@ func newStore(db database.DB, o Options) *Store {
 		s.log = slog.Default()
 	}
 	if s.now == nil {
-		s.now = time.Now
+		s.now, s.ownClock = time.Now, true
 	}
 	if o.ReadOnly {
 		close(s.done)

@@ -174,6 +174,21 @@ func (w *writer) Write(edits []database.Edits) error {
 	return nil
 }
 
+// Later implements database.Writer. It is put off.
+func (w *writer) Later(sql string, args ...any) error {
+	switch {
+	case !w.active:
+		return errors.New("a statement is put off outside of a transaction")
+	case w.ended != nil:
+		return w.ended
+	}
+	encoded, err := encode(args)
+	if err == nil {
+		w.c.first = append(w.c.first, call{sql, encoded})
+	}
+	return err
+}
+
 // Batch implements database.Batcher.
 func (w *writer) Batch(queries []database.Query) error {
 	c, err := w.use()
