@@ -68,7 +68,7 @@ func TestDocumentsNameKeysThatThereAre(t *testing.T) {
 		section, _, _ := strings.Cut(k.Name, ".")
 		sections[section] = true
 	}
-	quoted := regexp.MustCompile("`([a-z]+)\\.([a-z_]+)`")
+	quoted := regexp.MustCompile("`([a-z0-9]+)\\.([a-z_]+)`")
 	found := 0
 	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "internal/admin/openapi.json"} {
 		files, err := filepath.Glob("../../" + pattern)
