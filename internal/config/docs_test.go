@@ -156,9 +156,13 @@ func comment(prefix, text string) string {
 }
 
 func TestEveryExampleLoads(t *testing.T) {
-	files, err := filepath.Glob("../../configs/artifactstore*.yaml")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no examples: %v", err)
+	var files []string
+	for _, pattern := range []string{"../../configs/artifactstore*.yaml", "../../configs/*/artifactstore*.yaml"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: no examples: %v", pattern, err)
+		}
+		files = append(files, found...)
 	}
 	for _, file := range files {
 		e, err := config.Load(file, nil, nil)
