@@ -72,12 +72,30 @@ func TestProductionNginx(t *testing.T) {
 		} {
 			p := in(t, address(dying), address(dying)) // each anew, since it remembers which node failed
 			arrived.Store(0)
-			if reply := p.do(t, c.method, "/v2/", c.body, true); reply.Status != http.StatusBadGateway {
-				t.Errorf("%s: %d", c.method, reply.Status)
+			if reply := p.do(t, c.method, "/v2/", c.body, true); reply.Status != http.StatusServiceUnavailable || reply.Header.Get("Retry-After") == "" ||
+				!strings.Contains(string(reply.Body), `"code":"UNAVAILABLE"`) {
+				t.Errorf("%s: %d %v %s", c.method, reply.Status, reply.Header, reply.Body)
 			}
 			if arrived.Load() != c.times {
 				t.Errorf("%s of %d bytes reached a node %d times, want %d", c.method, len(c.body), arrived.Load(), c.times)
 			}
+		}
+	})
+	t.Run("a node without the database is passed over, and its answer kept where none is better", func(t *testing.T) {
+		alone := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "7")
+			http.Error(w, "alone", http.StatusServiceUnavailable)
+		}))
+		t.Cleanup(alone.Close)
+		p := in(t, address(alone), address(good))
+		for range 10 {
+			if reply := p.do(t, http.MethodGet, "/v2/", nil, true); reply.Status != http.StatusAccepted {
+				t.Errorf("%d %s", reply.Status, reply.Body)
+			}
+		}
+		p = in(t, address(alone), address(alone))
+		if reply := p.do(t, http.MethodPost, "/v2/", nil, true); reply.Header.Get("Retry-After") != "7" || string(reply.Body) != "alone\n" {
+			t.Errorf("%d %v %s", reply.Status, reply.Header, reply.Body)
 		}
 	})
 	t.Run("nothing answers without a password, and nothing but the API with one", func(t *testing.T) {
