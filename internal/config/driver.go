@@ -59,20 +59,20 @@ func (e *Encryption) UnmarshalText(text []byte) error {
 	return choose(e, text, `an encryption; write AES256, aws:kms or ""`, Unasked, AES256, KMS)
 }
 
-// Redirect is the size in bytes above which a blob is served by a redirect. Its
+// Redirect is the size in bytes from which on a blob is served by a redirect. Its
 // text is never, always, or above and a Size.
 type Redirect int64
 
-// The ends of the scale.
+// Redirect at no size, and at every size: there is nothing to fetch of an empty blob.
 const (
-	Never  Redirect = math.MaxInt64 // no blob is larger
-	Always Redirect = -1            // an empty one is larger
+	Never  Redirect = 0
+	Always Redirect = 1
 )
 
 const above = "above "
 
 // Applies tells whether a blob of that size is served by a redirect.
-func (r Redirect) Applies(size int64) bool { return size > int64(r) }
+func (r Redirect) Applies(size int64) bool { return r != Never && size >= int64(r) }
 
 // MarshalText returns the redirect as text.
 func (r Redirect) MarshalText() ([]byte, error) {
@@ -82,7 +82,7 @@ func (r Redirect) MarshalText() ([]byte, error) {
 	case Always:
 		return []byte("always"), nil
 	}
-	size, err := Size(r).MarshalText()
+	size, err := Size(r - 1).MarshalText()
 	return append([]byte(above), size...), err
 }
 
@@ -98,9 +98,9 @@ func (r *Redirect) UnmarshalText(text []byte) error {
 	}
 	var size Size
 	number, ok := strings.CutPrefix(string(text), above)
-	if err := size.UnmarshalText([]byte(number)); err != nil || !ok {
+	if err := size.UnmarshalText([]byte(number)); err != nil || !ok || size == math.MaxInt64 {
 		return fmt.Errorf("%q does not say when to redirect; write never, always or above a size, such as above 1MiB", text)
 	}
-	*r = Redirect(size)
+	*r = Redirect(size) + 1
 	return nil
 }

@@ -100,7 +100,7 @@ func TestValidateDatabaseAndBucket(t *testing.T) {
 
 func TestRedirectAppliesAboveItsSize(t *testing.T) {
 	for text, want := range map[string][]int64{
-		"never": nil, "always": {0, 1, 1 << 20, 1<<20 + 1, 1 << 40}, "above 1MiB": {1<<20 + 1, 1 << 40}, "above 0": {1, 1 << 20, 1<<20 + 1, 1 << 40},
+		"never": nil, "always": {1, 1 << 20, 1<<20 + 1, 1 << 40}, "above 1MiB": {1<<20 + 1, 1 << 40}, "above 0": {1, 1 << 20, 1<<20 + 1, 1 << 40},
 	} {
 		var r config.Redirect
 		if err := r.UnmarshalText([]byte(text)); err != nil {

@@ -45,8 +45,8 @@ func TestValuesReadWhatTheyWrite(t *testing.T) {
 		{"0", duration(1), duration(0), "0s"},
 		{"never", redirect(0), redirect(config.Never), "never"},
 		{"always", redirect(0), redirect(config.Always), "always"},
-		{"above 0", redirect(1), redirect(0), "above 0"},
-		{"above 1024KiB", redirect(0), redirect(1 << 20), "above 1MiB"},
+		{"above 0", redirect(0), redirect(1), "always"},
+		{"above 1024KiB", redirect(0), redirect(1<<20 + 1), "above 1MiB"},
 	}
 	for _, c := range cases {
 		t.Run(c.text+" as "+c.canon, func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestValuesRefuseOtherText(t *testing.T) {
 		"duration": {"", "24", "1d", "-1s", "h", "10 s", "9999999999h"},
 		"format":   {"", "JSON", "logfmt"},
 		"level":    {"", "INFO", "trace", "info+1"},
-		"redirect": {"", "Never", "above", "above ", "above -1", "above 1 MiB", "1MiB", "above  1MiB", "never "},
+		"redirect": {"", "Never", "above", "above ", "above -1", "above 1 MiB", "1MiB", "above 9223372036854775807", "above  1MiB", "never "},
 
 		"database": {"", "PostgreSQL", "sqlite3"}, "place": {"", "S3", "disk"}, "encryption": {"aes256", "AWS:KMS", " "},
 	}
