@@ -11,7 +11,9 @@ import (
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/admin"
+	"artifactstore/internal/budget"
 	"artifactstore/internal/inproc"
+	"artifactstore/registry"
 	"artifactstore/registry/fact"
 )
 
@@ -183,6 +185,58 @@ func TestFollowersOfAReplacedLogAreToldApart(t *testing.T) {
 		}
 		if seen := old.ended(); len(seen) != 0 {
 			t.Errorf("the old one saw %v", seen)
+		}
+	})
+}
+
+// TestTailIsOfOneLog: what it keeps of a log that was replaced is not followed by
+// what there is now.
+func TestTailIsOfOneLog(t *testing.T) {
+	log := new(fakeLog)
+	place := func(sequence int) eventlog.Head {
+		c, err := eventlog.ParseCursor(log.cursor(sequence))
+		must(t, err)
+		return eventlog.Head{Log: c.Log, Sequence: c.Sequence, Chain: c.Chain}
+	}
+	for range 5 {
+		log.append(fact.KindTagMoved)
+	}
+	tail := admin.NewTail(log)
+	if got, err := tail.After(t.Context(), place(2)); err != nil || len(got) != 3 {
+		t.Fatalf("it gives %v, %v", got, err)
+	}
+	log.restore(3)
+	for range 3 {
+		log.append(fact.KindTagMoved)
+	}
+	if got, err := tail.After(t.Context(), place(5)); err != nil || len(got) != 1 || got[0] != place(6) {
+		t.Errorf("behind 5 it gives %v, %v", got, err)
+	}
+	got, err := tail.After(t.Context(), place(2))
+	must(t, err)
+	for i := range got {
+		if got[i] != place(3+i) {
+			t.Errorf("behind 2 it gives %v", got)
+		}
+	}
+}
+
+// TestStreamOfLongEventsEndsWhenTheLogIsReplaced: they do not come from the tail.
+func TestStreamOfLongEventsEndsWhenTheLogIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &fakeLog{size: 1 << 20}
+		log.append(fact.KindTagMoved, fact.KindTagMoved)
+		reg, err := registry.New(t.Context(), noLedger{}, nil, registry.Options{Budget: budget.New(64 << 20)})
+		must(t, err)
+		s, closed := bubble(t, admin.Options{Registry: reg, Log: log}, "")
+		defer closed()
+		s.block()
+		s.block()
+		synctest.Wait()
+		log.restore(1)
+		log.append(fact.KindTagMoved, fact.KindTagMoved)
+		if seen := s.ended(); len(seen) != 0 {
+			t.Errorf("it saw %v of another log", seen)
 		}
 	})
 }
