@@ -74,7 +74,7 @@ func startEpoch(ctx context.Context, ledger *metastore.Store, reason string) (ev
 	entry := registry.Entry{Reason: reason, Fact: &fact.EpochStarted{
 		Log: found.Log, Sequence: uint64(found.Sequence), Chain: found.Chain.String(),
 	}}
-	err = ledger.Update(ctx, registry.System, func(registry.View) (*registry.Change, error) {
+	err = ledger.Update(ctx, registry.System, registry.Keys{}, func(registry.View) (*registry.Change, error) {
 		return &registry.Change{Entries: []registry.Entry{entry}}, nil
 	})
 	if err != nil {

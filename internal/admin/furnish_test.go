@@ -182,7 +182,7 @@ func (s *server) startEpoch() {
 	s.t.Helper()
 	head, err := s.ledger.Events().Head(s.t.Context())
 	must(s.t, err)
-	must(s.t, s.ledger.Update(s.t.Context(), registry.System, func(registry.View) (*registry.Change, error) {
+	must(s.t, s.ledger.Update(s.t.Context(), registry.System, registry.Keys{}, func(registry.View) (*registry.Change, error) {
 		return &registry.Change{Entries: []registry.Entry{{Reason: "restored", Fact: &fact.EpochStarted{
 			Log: head.Log, Sequence: uint64(head.Sequence), Chain: head.Chain.String()}}}}, nil
 	}))
