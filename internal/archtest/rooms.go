@@ -86,7 +86,7 @@ var Rooms = []Room{
 
 	// Those who knock at the doors.
 	{Path: "internal/inproc"},
-	{Path: "internal/adminclient", Ours: []string{"internal/admin"}},
+	{Path: "internal/adminclient", Ours: []string{"internal/admin", "eventlog"}},
 	{Path: "internal/importer", Modules: []string{orasGo, goDigest, imageSpec}},
 
 	// What operators watch.

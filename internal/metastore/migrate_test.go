@@ -170,7 +170,7 @@ func TestStoreOfTheFirstVersionIsMigratedWithItsContent(t *testing.T) {
 	old := &store{path: filepath.Join(t.TempDir(), "old.db")}
 	firstVersion(t, old.path)
 	tables := []string{"events", "objects", "repositories", "blobs", "links", "manifests", "manifest_references",
-		"referrers", "tags", "tag_history", "uploads", "cursors", "secrets", "head"}
+		"referrers", "tags", "tag_history", "uploads", "secrets", "head"}
 	statements := []string{"ATTACH '" + model.path + "' AS model"}
 	for _, table := range tables {
 		statements = append(statements, "DELETE FROM main."+table, "INSERT INTO main."+table+" SELECT * FROM model."+table)
@@ -215,6 +215,12 @@ func TestStoreOfTheFirstVersionIsMigratedWithItsContent(t *testing.T) {
 		return errors.Join(err, nativeErr, uploadErr)
 	})
 	old.update(t, facts(&fact.RepositoryCreated{Repository: "later"}))
+	head, err := old.Events().Head(t.Context())
+	must(t, err)
+	must(t, old.SetCursor(t.Context(), "f", head.Cursor()))
+	if done, err := old.Cursor(t.Context(), "f"); err != nil || done != head.Cursor() {
+		t.Errorf("the cursor is %s, %v", done, err)
+	}
 	must(t, old.Close())
 }
 
