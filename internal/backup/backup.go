@@ -210,7 +210,7 @@ func (c *copier) agrees(ctx context.Context, have eventlog.Head) error {
 // sweep removes what a Run that was killed left staged.
 func (c *copier) sweep(ctx context.Context) error {
 	for name, driver := range c.to.Objects {
-		lister, ok := driver.(storagedriver.Lister)
+		lister, ok := storagedriver.Find[storagedriver.Lister](driver)
 		if !ok {
 			continue
 		}
