@@ -95,7 +95,7 @@ func (in *incoming) save(ctx context.Context, up Upload, durable bool) error {
 	if up.Generation = seen; seen == 0 {
 		up.Generation = 1
 	}
-	err := in.r.update(ctx, func(v View, c *Change) error {
+	err := in.r.update(ctx, Keys{Uploads: []string{up.ID}}, func(v View, c *Change) error {
 		if err := sameGeneration(v, up.ID, seen); err != nil {
 			return err
 		}
@@ -203,7 +203,7 @@ func (in *incoming) cancel(ctx context.Context) {
 	row := in.up
 	row.State = UploadCancelled
 	row.Generation++
-	err := in.r.update(ctx, func(v View, c *Change) error {
+	err := in.r.update(ctx, Keys{Uploads: []string{row.ID}}, func(v View, c *Change) error {
 		if err := sameGeneration(v, row.ID, in.up.Generation); err != nil {
 			return err
 		}
@@ -306,15 +306,20 @@ func (in *incoming) withdraw(ctx context.Context) {
 	}
 }
 
-// commit places the bytes and commits the events that record and more add.
-func commit(ctx context.Context, r *Repository, ins []*incoming, more func(View, *Change) error) error {
+// commit places the bytes and commits the events that record and more add; keys
+// are those of more.
+func commit(ctx context.Context, r *Repository, ins []*incoming, keys Keys, more func(View, *Change) error) error {
+	for _, in := range ins {
+		keys.Uploads = append(keys.Uploads, in.up.ID)
+		keys.Digests = append(keys.Digests, in.sealed.Digests.Primary())
+	}
 	for range 4 {
 		for _, in := range ins {
 			if err := in.place(ctx); err != nil {
 				return err
 			}
 		}
-		err := r.update(ctx, func(v View, c *Change) error {
+		err := r.update(ctx, keys, func(v View, c *Change) error {
 			for _, in := range ins {
 				if err := in.record(v, c); err != nil {
 					return err

@@ -33,14 +33,24 @@ type Ledger interface {
 	// decide runs alone, after all earlier changes and before all later ones;
 	// it does no I/O of its own, may run more than once, and takes the time
 	// from the view. Its error is returned as it is and nothing is changed.
-	// A nil change commits nothing. ctx can give up only before decide
+	// keys name what decide asks for: it may ask for anything, but where the
+	// state is far away that costs a journey. A nil change commits nothing. ctx can give up only before decide
 	// starts; ErrUnknown means that the change may or may not have happened.
-	Update(ctx context.Context, caller Caller, decide func(View) (*Change, error)) error
+	Update(ctx context.Context, caller Caller, keys Keys, decide func(View) (*Change, error)) error
 
 	// Read runs query against one consistent state. It may be called
 	// concurrently with anything. query must not keep the view, and must
 	// return soon: no client is written to while it runs.
 	Read(ctx context.Context, query func(View) error) error
+}
+
+// Keys name what a decide is going to ask for: of each of the repositories,
+// itself, the blobs and manifests of the digests, and the tags; and uploads.
+type Keys struct {
+	Repositories []string
+	Digests      []identity.Digest
+	Tags         []string
+	Uploads      []string // ids
 }
 
 // Change is what an Update commits.

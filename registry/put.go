@@ -109,7 +109,7 @@ func (p *put) attempt(ctx context.Context) (err error) {
 			p.native.abandon(ctx)
 		}
 	}()
-	return commit(ctx, p.r, []*incoming{p.bytes, p.native}, p.decide)
+	return commit(ctx, p.r, []*incoming{p.bytes, p.native}, p.keys(), p.decide)
 }
 
 // bring takes a byte sequence of ours through the same steps as an upload.
@@ -219,6 +219,21 @@ func (p *put) find(v View, ref manifest.Reference) (*Blob, error) {
 		return nil, fmt.Errorf("look up blob: %w", err)
 	}
 	return b, nil
+}
+
+// keys name what decide asks for.
+func (p *put) keys() Keys {
+	k := Keys{Tags: p.tags}
+	for _, ref := range p.parsed.References() {
+		k.Digests = append(k.Digests, ref.Digest)
+		if b := p.stored[ref.Digest]; b != nil {
+			k.Digests = append(k.Digests, b.Digests.Primary())
+		}
+	}
+	if s := p.subject(); !s.IsZero() {
+		k.Digests = append(k.Digests, s)
+	}
+	return k
 }
 
 // decide adds the events of the manifest and its tags.

@@ -204,7 +204,7 @@ func (r *Repository) claim(ctx context.Context, s session, chunk Chunk) (*incomi
 	if in.up.Generation == 0 {
 		return in, nil
 	}
-	err = r.update(ctx, func(v View, c *Change) error {
+	err = r.update(ctx, Keys{Uploads: []string{s.id}}, func(v View, c *Change) error {
 		if err := sameGeneration(v, s.id, in.up.Generation); err != nil {
 			return err
 		}
@@ -318,7 +318,7 @@ func (in *incoming) complete(ctx context.Context, chunk Chunk, d identity.Digest
 		return err
 	}
 	in.up.Result = d
-	return commit(ctx, in.r, []*incoming{in}, func(v View, c *Change) error {
+	return commit(ctx, in.r, []*incoming{in}, Keys{}, func(v View, c *Change) error {
 		return in.link(v, c)
 	})
 }
@@ -352,7 +352,7 @@ func (r *Repository) CancelUpload(ctx context.Context, token string) error {
 	}
 	defer leave()
 	var row Upload
-	err = r.update(ctx, func(v View, c *Change) error {
+	err = r.update(ctx, Keys{Uploads: []string{s.id}}, func(v View, c *Change) error {
 		up, err := v.Upload(s.id)
 		if err != nil {
 			return fmt.Errorf("look up upload: %w", err)

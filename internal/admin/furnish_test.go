@@ -92,7 +92,7 @@ func (s *server) docker(repository string, seed int) []byte {
 func (s *server) expiring(from, reference, to string) {
 	s.t.Helper()
 	info := s.info(from, reference)
-	must(s.t, s.ledger.Update(s.t.Context(), registry.Caller{Actor: "system"}, func(v registry.View) (*registry.Change, error) {
+	must(s.t, s.ledger.Update(s.t.Context(), registry.Caller{Actor: "system"}, registry.Keys{}, func(v registry.View) (*registry.Change, error) {
 		d, err := registry.ParseDigest(info.Digest)
 		if err != nil {
 			return nil, err

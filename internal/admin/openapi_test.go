@@ -270,7 +270,7 @@ func TestEventsThatThisVersionDoesNotMake(t *testing.T) {
 
 func TestReasonOfAnEventIsTold(t *testing.T) {
 	s := newServer(t)
-	must(t, s.ledger.Update(t.Context(), registry.Caller{Actor: "system"}, func(registry.View) (*registry.Change, error) {
+	must(t, s.ledger.Update(t.Context(), registry.Caller{Actor: "system"}, registry.Keys{}, func(registry.View) (*registry.Change, error) {
 		return &registry.Change{Entries: []registry.Entry{{Fact: created("a"), Reason: "because"}}}, nil
 	}))
 	if r := s.get("/events").want(200); !bytes.Contains(r.body, []byte(`"reason":"because"`)) {

@@ -66,7 +66,7 @@ func (w *world) target() backup.Target {
 // commit appends events without looking at the state.
 func (w *world) commit(t testing.TB, entries ...registry.Entry) {
 	t.Helper()
-	must(t, w.ledger.Update(context.Background(), registry.System, func(registry.View) (*registry.Change, error) {
+	must(t, w.ledger.Update(context.Background(), registry.System, registry.Keys{}, func(registry.View) (*registry.Change, error) {
 		return &registry.Change{Entries: entries}, nil
 	}))
 }

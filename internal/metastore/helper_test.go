@@ -130,7 +130,7 @@ func (s *store) update(t testing.TB, c *registry.Change) {
 }
 
 func (s *store) try(c *registry.Change) error {
-	return s.Update(context.Background(), caller, func(registry.View) (*registry.Change, error) { return c, nil })
+	return s.Update(context.Background(), caller, registry.Keys{}, func(registry.View) (*registry.Change, error) { return c, nil })
 }
 
 // read runs a query that must not fail.

@@ -420,7 +420,7 @@ func TestSecretsStayTheSame(t *testing.T) {
 	}
 	s.reopen(t)
 	var inside []byte
-	must(t, s.Update(t.Context(), caller, func(v registry.View) (_ *registry.Change, err error) {
+	must(t, s.Update(t.Context(), caller, registry.Keys{}, func(v registry.View) (_ *registry.Change, err error) {
 		inside, err = v.Secret("a")
 		return nil, err
 	}))

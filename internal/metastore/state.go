@@ -47,10 +47,6 @@ func readSecret(c database.Conn) ([]byte, error) {
 	return secret, err
 }
 
-func writeContent(c database.Conn, sequence eventlog.Sequence, data []byte) error {
-	return c.Exec("INSERT INTO objects (sequence, bytes) VALUES ($1, $2)", int64(sequence), data)
-}
-
 // Object returns the bytes of the content row of an event. If there is none
 // the error wraps fact.ErrGone.
 func (s *Store) Object(ctx context.Context, sequence eventlog.Sequence) ([]byte, error) {

@@ -13,8 +13,8 @@ import (
 type Lease interface {
 	// Acquire takes the lease of a name for ttl from now on, by the lease's
 	// own clock, or prolongs it if this process holds it. held is false while
-	// another one does. fence is the same as long as the lease is prolonged
-	// in time, and higher each time it is taken.
+	// another one does. fence is the same as long as no other process takes the
+	// lease in between, and higher each time that one does.
 	Acquire(ctx context.Context, name string, ttl time.Duration) (held bool, fence int64, err error)
 	// Release gives the lease back if this process holds it, so that another
 	// one need not wait for its end.

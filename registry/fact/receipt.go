@@ -65,6 +65,10 @@ var ErrGone = errors.New("stored bytes are missing or damaged")
 // ErrFull: there is no room for more bytes; pushes are refused until there is.
 var ErrFull = errors.New("storage is full")
 
+// ErrUnavailable: a database or a store cannot be reached now. Nothing was
+// changed, and it is worth trying again.
+var ErrUnavailable = errors.New("the storage cannot be reached now")
+
 // ErrBroken: an earlier write could not be made durable; nothing more is taken
 // in until the server is restarted.
 var ErrBroken = errors.New("storage failed to make bytes durable")
