@@ -90,6 +90,7 @@ func (p *put) attempt(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
+		p.bytes.release()
 		if err != nil {
 			p.bytes.abandon(ctx)
 		}
@@ -103,6 +104,7 @@ func (p *put) attempt(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
+		p.native.release()
 		if err != nil {
 			p.native.abandon(ctx)
 		}
@@ -117,6 +119,7 @@ func (p *put) bring(ctx context.Context, data []byte, d identity.Digest) (*incom
 		return nil, err
 	}
 	in := p.r.receive(s)
+	in.up.Staged.Last = true
 	if err := in.ingest(ctx, bytes.NewReader(data), d.Algorithm()); err != nil {
 		in.abandon(ctx)
 		return nil, err

@@ -193,7 +193,7 @@ func (r *Repository) claim(ctx context.Context, s session, chunk Chunk) (*incomi
 		return in, fmt.Errorf("look up upload: %w", err)
 	}
 	if in.up.State == UploadCancelled {
-		return in, Errorf(BlobUploadUnknown, "the upload session was cancelled")
+		return in, Errorf(BlobUploadUnknown, "the upload session has ended; start a new upload")
 	}
 	if in.up.State == UploadFinished {
 		return in, nil
@@ -301,7 +301,9 @@ func (r *Repository) PushBlob(ctx context.Context, d identity.Digest, chunk Chun
 
 // complete reads the last chunk and commits the blob.
 func (in *incoming) complete(ctx context.Context, chunk Chunk, d identity.Digest, also identity.Algorithm) error {
+	defer in.release()
 	before := in.up.Staged.Offset
+	in.up.Staged.Last = true
 	// Bytes that are in a store already need no empty chunk; a sequence that
 	// is new begins with one even if it stays empty.
 	if chunk.Length != 0 || in.up.Staged.Store == "" {
@@ -377,6 +379,7 @@ func (r *Repository) CancelUpload(ctx context.Context, token string) error {
 
 // abandon drops what a request without a session has staged.
 func (in *incoming) abandon(ctx context.Context) {
+	in.release()
 	if in.up.Generation == 0 {
 		return
 	}

@@ -208,7 +208,7 @@ func place(r fact.Receipt) string {
 	if r.Store == fact.Content {
 		return "a row of the database"
 	}
-	return filepath.Join(storeName, "objects", filepath.FromSlash(r.Locator))
+	return filepath.Join(storeName, filepath.FromSlash(filesystem.Name(r.Locator)))
 }
 
 func printResult(w io.Writer, r backup.Result, to string) error {

@@ -167,7 +167,8 @@ func (f *importFlags) target(ctx context.Context, stopped *config.Config, messag
 	if err != nil {
 		return endpoint, nil, err
 	}
-	endpoint.Transport = inproc.Transport(web.Wrap(routes(store), web.Options{Log: log, Failure: distribution.Failure}))
+	inside := routes(store, distribution.Options{Held: store.held, NoRedirect: true})
+	endpoint.Transport = inproc.Transport(web.Wrap(inside, web.Options{Log: log, Failure: distribution.Failure}))
 	return endpoint, store.close, nil
 }
 

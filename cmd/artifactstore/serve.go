@@ -141,7 +141,7 @@ func openDoors(ctx context.Context, c *config.Config, store *store, certificate 
 	if err != nil {
 		return nil, err
 	}
-	doors := []door{{listener, "registry", routes(store), o}}
+	doors := []door{{listener, "registry", routes(store, distribution.Options{Held: store.held}), o}}
 	if c.Admin.Listen == config.Off {
 		return doors, nil
 	}
@@ -173,9 +173,9 @@ func run(ctx context.Context, stop context.CancelFunc, store *store, doors []doo
 // routes is all that clients reach. It is no http.ServeMux because that
 // answers paths which are not clean by a redirect, before the API can refuse
 // them in its own form.
-func routes(store *store) http.Handler {
+func routes(store *store, o distribution.Options) http.Handler {
 	live, ready := web.Live(), web.Ready(store.ready)
-	api := distribution.New(store.registry, distribution.Options{Held: store.held})
+	api := distribution.New(store.registry, o)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.EscapedPath()
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {

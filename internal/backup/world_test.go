@@ -122,7 +122,7 @@ func (w *world) moved(t testing.TB, content string, from fact.Receipt) fact.Rece
 
 // path is the file of an object.
 func (w *world) path(r fact.Receipt) string {
-	return filepath.Join(w.dir, "store", "objects", filepath.FromSlash(r.Locator))
+	return filepath.Join(w.dir, "store", filepath.FromSlash(filesystem.Name(r.Locator)))
 }
 
 func (w *world) head(t testing.TB) eventlog.Head {

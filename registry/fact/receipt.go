@@ -40,6 +40,13 @@ type Staged struct {
 	Boot string `cbor:"boot,omitempty"`
 	// Locator is where Publish puts the object, once Seal has decided it.
 	Locator string `cbor:"locator,omitempty"`
+	// Last: the next Ingest brings the last bytes, and the same process seals
+	// and publishes them. It is not remembered.
+	Last bool `cbor:"-"`
+	// Held: Driver is the state of bytes that only this process has, until it
+	// publishes or releases them. It is not remembered: to another process the
+	// state is one of bytes that are gone.
+	Held bool `cbor:"-"`
 }
 
 // Sealed is a byte sequence that is complete and hashed, but not yet part of
