@@ -122,7 +122,8 @@ type Health struct {
 func Unlimited() Health { return Health{Free: -1, Total: -1, FreeFiles: -1, TotalFiles: -1} }
 
 // Lister is an optional ability: a driver that can name its staged objects,
-// and whatever else of them a crash left behind.
+// and whatever else of them a crash left behind. Those of which another process
+// has saved nothing, and left nothing behind, may be missing.
 type Lister interface {
 	// Staged returns the ids of all staged objects, in byte order.
 	Staged(ctx context.Context) ([]string, error)

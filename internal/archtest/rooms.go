@@ -17,6 +17,8 @@ type Room struct {
 
 // The third-party modules of the application. Each has one room.
 const (
+	awsSDK        = "github.com/aws/aws-sdk-go-v2"
+	smithy        = "github.com/aws/smithy-go"
 	blake3        = "lukechampine.com/blake3"
 	cbor          = "github.com/fxamacker/cbor/v2"
 	cobra         = "github.com/spf13/cobra"
@@ -60,6 +62,7 @@ var Rooms = []Room{
 	{Path: "internal/durable"},
 	{Path: "storagedriver"},
 	{Path: "storagedriver/filesystem", Ours: []string{"storagedriver", "internal/durable"}},
+	{Path: "storagedriver/s3", Ours: []string{"storagedriver"}, Modules: []string{awsSDK, smithy}},
 	{Path: "storagedriver/memory", Ours: []string{"storagedriver"}},
 	{Path: "storagedriver/fault", Ours: []string{"storagedriver"}},
 	{Path: "storagedriver/observe", Ours: []string{"storagedriver"}},
@@ -135,7 +138,7 @@ var Forbidden = map[string]string{
 // tests apart. A room stands for everything below it.
 var Narrow = map[string][]string{
 	"net/http": {"distribution", "internal/web", "internal/admin", "internal/adminclient", "internal/metrics", "internal/tracing",
-		"internal/inproc", "internal/importer", "cmd", "conformance"},
+		"internal/inproc", "internal/importer", "storagedriver/s3", "cmd", "conformance"},
 	"database/sql": {"internal/metastore"},
 	"os/exec":      {"conformance", "scripts"},
 }

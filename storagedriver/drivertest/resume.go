@@ -78,8 +78,11 @@ func resumeCases() []testCase {
 		{"staged objects are listed after a crash", func(t *trial) {
 			s := t.begin("b")
 			t.write(s, []byte("abc"))
+			_, err := s.Save(t.Context())
+			t.must(err)
+			t.write(s, []byte("def"))
 			t.stage("a", nil)
-			t.reopen()
+			t.reopen() // the stage of b was never closed
 			t.staged("a", "b")
 		}},
 		{"what was staged before a crash can be discarded after it", func(t *trial) {

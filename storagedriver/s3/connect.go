@@ -1,0 +1,203 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
+)
+
+const (
+	attempts     = 10
+	fewAttempts  = 6 // to look after the bucket
+	firstBackoff = 50 * time.Millisecond
+	maxBackoff   = 5 * time.Second
+
+	// patience is how long a request may go without sending or receiving a
+	// byte. Putting a large object together takes some servers longer.
+	patience         = time.Minute
+	completePatience = 15 * time.Minute
+)
+
+// connect makes the clients: one for us, and one that signs URLs for others.
+func connect(ctx context.Context, o Options) (*s3.Client, *s3.PresignClient, error) {
+	keys, err := o.credentials()
+	if err != nil {
+		return nil, nil, err
+	}
+	settings := []func(*config.LoadOptions) error{config.WithRegion(o.Region), config.WithLogger(logging.Nop{})}
+	if o.Profile != "" {
+		settings = append(settings, config.WithSharedConfigProfile(o.Profile))
+	}
+	if keys != nil {
+		settings = append(settings, config.WithCredentialsProvider(keys))
+	}
+	loaded, err := config.LoadDefaultConfig(ctx, settings...)
+	if err != nil {
+		return nil, nil, failure("load the AWS configuration", err)
+	}
+	client := s3.NewFromConfig(loaded, o.client(o.Endpoint, keys))
+	public := s3.NewFromConfig(loaded, o.client(either(o.PublicEndpoint, o.Endpoint), keys))
+	return client, s3.NewPresignClient(public), nil
+}
+
+// client is how a client speaks to an endpoint.
+func (o Options) client(endpoint string, keys *fileKeys) func(*s3.Options) {
+	return func(so *s3.Options) {
+		if endpoint != "" {
+			so.BaseEndpoint = aws.String(endpoint)
+		}
+		so.Region = o.Region
+		so.UsePathStyle = o.PathStyle
+		so.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired // newer sums are refused by many servers
+		so.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+		so.DisableLogOutputChecksumValidationSkipped = true
+		so.HTTPClient = &transport{&http.Client{Transport: newTransport(), CheckRedirect: noRedirect}}
+		so.Retryer = retry.NewStandard(func(ro *retry.StandardOptions) {
+			ro.MaxAttempts = attempts
+			ro.MaxBackoff = maxBackoff
+			ro.Backoff = retry.BackoffDelayerFunc(backoff)
+			ro.RateLimiter = ratelimit.None // every request has its attempts, whatever happens to others
+			ro.Retryables = append([]retry.IsErrorRetryable{
+				retry.NoRetryCanceledError{}, retry.IsErrorRetryableFunc(passing), retry.IsErrorRetryableFunc(keys.renewed),
+			}, ro.Retryables...)
+		})
+	}
+}
+
+// backoff doubles with every attempt. A random half of it keeps clients apart.
+func backoff(attempt int, _ error) (time.Duration, error) {
+	d := min(firstBackoff<<min(attempt, 10), maxBackoff)
+	return d/2 + rand.N(d/2), nil
+}
+
+// passing tells what the SDK does not count among the errors that pass:
+// answers that break off, and codes that ask to come again.
+func passing(err error) aws.Ternary {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode() {
+		case "InternalError", "ServiceUnavailable", "OperationAborted", "ConditionalRequestConflict", "RequestTimeTooSkewed":
+			return aws.TrueTernary
+		}
+		return aws.UnknownTernary
+	}
+	var broken *smithy.DeserializationError
+	if errors.As(err, &broken) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return aws.TrueTernary
+	}
+	return aws.UnknownTernary
+}
+
+func newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		IdleConnTimeout:       50 * time.Second,
+		MaxIdleConnsPerHost:   64,
+		WriteBufferSize:       32 << 10,
+		ReadBufferSize:        32 << 10,
+		DisableCompression:    true,
+	}
+}
+
+// noRedirect hands redirects to the SDK: they mean a wrong region.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// errStalled ends a request without progress. It is tried again.
+var errStalled error = stalled{}
+
+type stalled struct{}
+
+func (stalled) Error() string { return "the connection made no progress" }
+func (stalled) Timeout() bool { return true }
+
+type patienceKey struct{}
+
+// patiently is for requests that S3 needs long to answer.
+func patiently(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, patienceKey{}, d)
+}
+
+// transport ends attempts that make no progress.
+type transport struct{ client *http.Client }
+
+// Do sends a request. The time that a caller takes between reads of the
+// answer does not count.
+func (t *transport) Do(req *http.Request) (*http.Response, error) {
+	wait, ok := req.Context().Value(patienceKey{}).(time.Duration)
+	if !ok {
+		wait = patience
+	}
+	ctx, cancel := context.WithCancelCause(req.Context())
+	w := &watch{wait: wait, cancel: cancel, timer: time.AfterFunc(wait, func() { cancel(errStalled) })}
+	req = req.WithContext(ctx)
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = sending{req.Body, w}
+	}
+	resp, err := t.client.Do(req)
+	w.timer.Stop()
+	if err != nil {
+		defer cancel(nil)
+		if errors.Is(context.Cause(ctx), errStalled) {
+			return nil, errStalled
+		}
+		return nil, err
+	}
+	resp.Body = receiving{resp.Body, w, ctx}
+	return resp, nil
+}
+
+// watch is the time that one attempt has left.
+type watch struct {
+	wait   time.Duration
+	timer  *time.Timer
+	cancel context.CancelCauseFunc
+}
+
+type sending struct {
+	io.ReadCloser
+	*watch
+}
+
+func (s sending) Read(p []byte) (int, error) {
+	s.timer.Reset(s.wait)
+	return s.ReadCloser.Read(p)
+}
+
+type receiving struct {
+	io.ReadCloser
+	*watch
+	ctx context.Context
+}
+
+func (r receiving) Read(p []byte) (int, error) {
+	r.timer.Reset(r.wait)
+	n, err := r.ReadCloser.Read(p)
+	r.timer.Stop()
+	if err != nil && errors.Is(context.Cause(r.ctx), errStalled) {
+		err = errStalled
+	}
+	return n, err
+}
+
+func (r receiving) Close() error {
+	err := r.ReadCloser.Close()
+	r.timer.Stop()
+	r.cancel(nil)
+	return err
+}

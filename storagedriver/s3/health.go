@@ -1,0 +1,69 @@
+package s3
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"artifactstore/storagedriver"
+)
+
+const (
+	healthAge     = 5 * time.Second  // of an answer that is asked for anew
+	healthTimeout = 10 * time.Second // of asking
+)
+
+// health is the last answer to the question whether the bucket is there.
+type health struct {
+	running context.Context // until the driver is closed
+	ask     func(context.Context) error
+	asking  sync.WaitGroup
+
+	mu   sync.Mutex
+	err  error
+	at   time.Time
+	busy bool
+}
+
+func (h *health) init(running context.Context, ask func(context.Context) error) {
+	h.running, h.ask = running, ask
+}
+
+// wait ends with the last question.
+func (h *health) wait() { h.asking.Wait() }
+
+func (h *health) answer(err error, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.err, h.at, h.busy = err, at, false
+}
+
+// last returns the last answer, and asks again behind the caller's back if
+// that is old.
+func (h *health) last() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.busy && time.Since(h.at) > healthAge && h.running.Err() == nil {
+		h.busy = true
+		h.asking.Go(func() {
+			ctx, cancel := context.WithTimeout(h.running, healthTimeout)
+			defer cancel()
+			h.answer(h.ask(ctx), time.Now())
+		})
+	}
+	return h.err
+}
+
+// Health returns at once: S3 was asked at most some seconds ago. It has no
+// limits that it would tell.
+func (d *Driver) Health(ctx context.Context) (storagedriver.Health, error) {
+	err := ctx.Err()
+	if err == nil {
+		err = d.health.last()
+	}
+	if err != nil {
+		return storagedriver.Unlimited(), fmt.Errorf("health: %w", err)
+	}
+	return storagedriver.Unlimited(), nil
+}

@@ -1,0 +1,126 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"artifactstore/storagedriver"
+)
+
+// Place streams an object to a locator of any driver's. What an earlier try
+// left of a multipart upload is aborted first.
+func (d *Driver) Place(ctx context.Context, locator string, size int64, r io.Reader) error {
+	err := checkLocator(ctx, locator)
+	if err == nil && size < 0 {
+		err = storagedriver.ErrInvalid
+	}
+	if err == nil {
+		err = d.place(ctx, d.objectKey(locator), size, r)
+	}
+	if err != nil {
+		return fmt.Errorf("place %s: %w", locator, err)
+	}
+	return nil
+}
+
+func (d *Driver) place(ctx context.Context, key string, size int64, r io.Reader) error {
+	have, err := d.size(ctx, key)
+	if err == nil && have == size {
+		return nil
+	}
+	if err != nil && !gone(err) {
+		return err
+	}
+	if size > d.options.PartSize {
+		return d.placeParts(ctx, key, size, r)
+	}
+	b, err := d.fill(r, size)
+	if err != nil {
+		return err
+	}
+	defer b.free()
+	return d.putObject(ctx, key, b.reader(size))
+}
+
+// fill reads so many bytes into a buffer.
+func (d *Driver) fill(r io.Reader, size int64) (*buffer, error) {
+	b, err := d.pool.buffer(d.spools(size))
+	if err != nil {
+		return nil, err
+	}
+	n, err := io.CopyN(b, r, size)
+	if n < size && errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%d of %d bytes: %w", n, size, io.ErrUnexpectedEOF)
+	}
+	if err != nil {
+		b.free()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (d *Driver) placeParts(ctx context.Context, key string, size int64, r io.Reader) error {
+	if err := d.abort(ctx, key); err != nil {
+		return err
+	}
+	id, err := d.create(ctx, key)
+	if err != nil {
+		return err
+	}
+	parts, err := d.sendAll(ctx, upload{key, id}, size, r)
+	if err == nil {
+		err = d.finish(ctx, key, id, parts)
+		if stands := d.stands(ctx, key, size); stands == nil || err == nil {
+			err = stands
+		}
+	}
+	if err != nil {
+		left := d.abort(context.WithoutCancel(ctx), key)
+		return errors.Join(err, left)
+	}
+	return nil
+}
+
+// sendAll sends size bytes in parts, several at once.
+func (d *Driver) sendAll(ctx context.Context, u upload, size int64, r io.Reader) ([]part, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var (
+		mu      sync.Mutex
+		parts   []part
+		flights sync.WaitGroup
+		room    = make(chan struct{}, d.options.Concurrency)
+	)
+	defer flights.Wait()
+	for offset, number := int64(0), 1; offset < size; number++ {
+		select {
+		case room <- struct{}{}:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		b, err := d.fill(r, min(partSize(d.options.PartSize, offset), size-offset))
+		if err != nil {
+			cancel(err)
+			return nil, err
+		}
+		offset += b.size
+		flights.Go(func() {
+			defer func() { b.free(); <-room }()
+			p, err := d.send(ctx, u.key, u.id, number, b.reader(b.size))
+			if err != nil {
+				cancel(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			parts = append(parts, p)
+		})
+	}
+	flights.Wait()
+	slices.SortFunc(parts, func(a, b part) int { return a.number - b.number })
+	return parts, context.Cause(ctx)
+}

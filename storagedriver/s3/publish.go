@@ -1,0 +1,269 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"artifactstore/storagedriver"
+)
+
+// Texts of guards. What is sealed was completed without being published.
+const (
+	guardOpen   = "open "
+	guardSealed = "sealed"
+)
+
+// Publish writes the whole in one request, or completes the multipart upload
+// with the end as its last part. When an answer was lost the object itself
+// tells: nothing but Publish writes it, and never other bytes.
+func (d *Driver) Publish(ctx context.Context, id string, saved []byte, size int64, locator string) error {
+	err := checkLocator(ctx, locator)
+	if err == nil {
+		err = check(ctx, id)
+	}
+	if err == nil && locator != locate(id) {
+		err = fmt.Errorf("locator %q is not of %s: %w", locator, id, storagedriver.ErrInvalid)
+	}
+	if err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	unlock, err := d.memory.lock(ctx, id)
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", id, err)
+	}
+	defer unlock()
+	key := d.objectKey(locator)
+	st, err := d.stateAt(id, saved, size)
+	if err == nil {
+		err = d.publish(ctx, id, key, st, size)
+	}
+	if gone(err) && d.stands(ctx, key, size) == nil {
+		err = nil
+	}
+	if err == nil {
+		err = d.tidy(ctx, id, key, st != nil && st.upload != "")
+	}
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", id, err)
+	}
+	return nil
+}
+
+// publish writes the object.
+func (d *Driver) publish(ctx context.Context, id, key string, st *state, size int64) error {
+	if st.upload != "" {
+		return d.complete(ctx, id, key, st, size)
+	}
+	if held := d.memory.heldOf(id, st.held); st.held != "" && held != nil && held.size >= size {
+		return d.putObject(ctx, key, held.reader(size))
+	}
+	end, err := d.takeEnd(ctx, id, st, size)
+	if err != nil {
+		return err
+	}
+	defer end.free()
+	return d.putObject(ctx, key, end.reader(size))
+}
+
+// takeEnd is fetchEnd for bytes that this process remembers, without asking
+// whether the bucket still has them.
+func (d *Driver) takeEnd(ctx context.Context, id string, st *state, size int64) (*buffer, error) {
+	if st.tail != "" {
+		if b := d.memory.recall(d.stagedFolder(id) + st.tail); b != nil {
+			return b, nil
+		}
+	}
+	return d.fetchEnd(ctx, id, st, size)
+}
+
+// complete sends the end as the last part and makes an object of all. If the
+// upload is gone it is ErrNotExist, and the object may be there all the same.
+func (d *Driver) complete(ctx context.Context, id, key string, st *state, size int64) error {
+	next := 0
+	if st.listed || size > st.stored {
+		var err error
+		if next, err = d.recount(ctx, id, st); err != nil {
+			return err
+		}
+	}
+	parts := st.parts
+	if rest := size - st.stored; rest > 0 {
+		end, err := d.takeEnd(ctx, id, st, rest)
+		if err != nil {
+			return err
+		}
+		last, err := d.send(ctx, key, st.upload, min(next, maxParts), end.reader(rest))
+		end.free()
+		if err != nil {
+			return err
+		}
+		parts = append(parts[:len(parts):len(parts)], last)
+	}
+	err := d.finish(ctx, key, st.upload, parts)
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
+	// Whatever the answer is, also a success: some servers say so to the second
+	// of two requests while the first is still being worked on.
+	stands := d.stands(ctx, key, size)
+	if stands == nil || err == nil {
+		return stands
+	}
+	return err
+}
+
+const (
+	standTries = 8
+	standPause = 50 * time.Millisecond
+)
+
+// stands waits a moment for an object of the right size. ErrNotExist if there
+// is none.
+func (d *Driver) stands(ctx context.Context, key string, size int64) error {
+	for try := range standTries {
+		have, err := d.size(ctx, key)
+		if err == nil && have != size {
+			err = fmt.Errorf("the object has %d bytes, not %d: %w", have, size, storagedriver.ErrNotExist)
+		}
+		if !gone(err) || try == standTries-1 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(standPause << try):
+		}
+	}
+	return nil
+}
+
+// tidy removes what a published object leaves below staging, its guard
+// included, and uploads that nobody knows because the answer to their begin was
+// lost. What was only ever held has left nothing.
+func (d *Driver) tidy(ctx context.Context, id, key string, multipart bool) error {
+	if local, _ := d.memory.local(id); !local {
+		if multipart {
+			if err := d.abort(ctx, key); err != nil {
+				return err
+			}
+		}
+		if _, err := d.removeStaged(ctx, id); err != nil {
+			return err
+		}
+	}
+	d.memory.forget(id)
+	return nil
+}
+
+// removeStaged removes all below staging/<id>, the guard last, and tells
+// whether there was one.
+func (d *Driver) removeStaged(ctx context.Context, id string) (guarded bool, err error) {
+	keys, err := d.list(ctx, d.stagedFolder(id), "")
+	if err != nil {
+		return false, err
+	}
+	guard := d.stagedFolder(id) + guardName
+	for _, key := range keys {
+		if key == guard {
+			guarded = true
+			continue
+		}
+		d.memory.recall(key).free()
+		if err := d.remove(ctx, key); err != nil {
+			return guarded, err
+		}
+	}
+	if guarded {
+		return true, d.remove(ctx, guard)
+	}
+	return false, nil
+}
+
+// Discard aborts the uploads of an id and removes all that is below staging.
+// An object that was completed for OpenStaged, and never published, goes too.
+func (d *Driver) Discard(ctx context.Context, id string, _ []byte) error {
+	if err := check(ctx, id); err != nil {
+		return fmt.Errorf("discard: %w", err)
+	}
+	unlock, err := d.memory.lock(ctx, id)
+	if err != nil {
+		return fmt.Errorf("discard %s: %w", id, err)
+	}
+	defer unlock()
+	if local, _ := d.memory.local(id); !local {
+		if err := d.discard(ctx, id); err != nil {
+			return fmt.Errorf("discard %s: %w", id, err)
+		}
+	}
+	d.memory.forget(id)
+	return nil
+}
+
+// discard removes what the bucket has of a staged object. The guard is the
+// last to go, so that the rest is found again if this is cut short.
+func (d *Driver) discard(ctx context.Context, id string) error {
+	key := d.objectKey(locate(id))
+	if err := d.abort(ctx, key); err != nil {
+		return err
+	}
+	sealed, err := d.sealed(ctx, id)
+	if err != nil {
+		return err
+	}
+	if sealed {
+		if err := d.remove(ctx, key); err != nil {
+			return err
+		}
+	}
+	_, err = d.removeStaged(ctx, id)
+	return err
+}
+
+// sealed tells whether an id has a guard that says so.
+func (d *Driver) sealed(ctx context.Context, id string) (bool, error) {
+	text, err := d.guard(ctx, id)
+	if gone(err) {
+		return false, nil
+	}
+	return text == guardSealed, err
+}
+
+// guard reads the guard of an id.
+func (d *Driver) guard(ctx context.Context, id string) (string, error) {
+	out, err := d.get(ctx, d.stagedFolder(id)+guardName, "", "")
+	if err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(io.LimitReader(out.Body, maxText))
+	if err = errors.Join(err, out.Body.Close()); err != nil {
+		return "", failure("read the guard of an upload", err)
+	}
+	return string(text), nil
+}
+
+// seal completes a multipart upload so that its bytes can be read. S3 puts the
+// seal only in the place of the guard that the upload began with: once Publish
+// has removed that, nobody who comes late can make Discard believe that the
+// object was never published.
+func (d *Driver) seal(ctx context.Context, id, key string, st *state, size int64) error {
+	_, err := d.putGuard(ctx, id, guardSealed, st.guard)
+	switch {
+	case answered(err, "PreconditionFailed") || gone(err):
+		sealed, err := d.sealed(ctx, id) // by an earlier call?
+		if err != nil {
+			return err
+		}
+		if !sealed {
+			return fmt.Errorf("the upload is gone: %w", storagedriver.ErrNotExist)
+		}
+	case err != nil:
+		return err
+	}
+	if err = d.complete(ctx, id, key, st, size); gone(err) {
+		err = d.stands(ctx, key, size)
+	}
+	return err
+}
