@@ -95,6 +95,9 @@ func (p *Postgres) DSNAt(hosts ...string) string {
 	return dsn.String()
 }
 
+// Name is the name of the database.
+func (p *Postgres) Name() string { return p.database }
+
 // Host is the server's address, as "127.0.0.1:port".
 func (p *Postgres) Host() string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.server.port))

@@ -291,7 +291,22 @@ func (c *conn) interrupt() { _ = c.pg.Conn().SetDeadline(time.Unix(1, 0)) }
 
 // alive tells whether the connection still stands, as far as that can be seen here.
 func (c *conn) alive() bool {
-	return c.lost == nil && !c.pg.IsClosed() && c.pg.Conn().SetDeadline(time.Time{}) == nil && open(c.pg.Conn())
+	standing, _ := c.look()
+	return standing
+}
+
+// usable is alive for a connection that nothing is asked of. What the server
+// says then of its own accord is, as a rule, its farewell.
+func (c *conn) usable() bool {
+	standing, said := c.look()
+	return standing && (!said || c.leaving != nil || c.open != nil)
+}
+
+func (c *conn) look() (standing, said bool) {
+	if c.lost != nil || c.pg.IsClosed() || c.pg.Conn().SetDeadline(time.Time{}) != nil {
+		return false, false
+	}
+	return peek(c.pg.Conn())
 }
 
 // close ends the connection and waits until nothing of it is left.

@@ -4,5 +4,5 @@ package postgres
 
 import "net"
 
-// open cannot tell here; the next statement will.
-func open(net.Conn) bool { return true }
+// peek cannot tell here; the next statement will.
+func peek(net.Conn) (open, arrived bool) { return true, false }

@@ -8,19 +8,19 @@ import (
 	"syscall"
 )
 
-// open tells whether the other side of a connection has not ended it. It looks
-// at what has arrived, takes nothing of it, and does not wait.
-func open(c net.Conn) bool {
+// peek tells whether the other side of a connection has not ended it, and
+// whether something has arrived. It takes nothing of it, and does not wait.
+func peek(c net.Conn) (open, arrived bool) {
 	if secured, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = secured.NetConn()
 	}
 	socket, ok := c.(syscall.Conn)
 	if !ok {
-		return true
+		return true, false
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return false
+		return false, false
 	}
 	var n int
 	var failed error
@@ -29,5 +29,5 @@ func open(c net.Conn) bool {
 		n, _, failed = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		return true
 	})
-	return err == nil && (n > 0 || errors.Is(failed, syscall.EAGAIN))
+	return err == nil && (n > 0 || errors.Is(failed, syscall.EAGAIN)), n > 0
 }

@@ -194,7 +194,7 @@ func (db *DB) take(ctx context.Context, deadline time.Time) (*conn, error) {
 		c := db.idle[n-1].conn
 		db.idle = db.idle[:n-1]
 		db.mu.Unlock()
-		if c.alive() {
+		if c.usable() {
 			return c, nil
 		}
 		db.drop(c)

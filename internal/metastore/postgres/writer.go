@@ -17,6 +17,7 @@ type writer struct {
 	db     *DB
 	c      *conn // nil if there is none
 	tables map[string]*tableSQL
+	again  bool // it had a connection before
 	active bool // between Begin and Commit or Rollback
 	// sent: the server knows of the transaction.
 	sent bool
@@ -50,10 +51,9 @@ func (w *writer) Begin(flush bool) error {
 // connect makes sure that there is a connection that stands, as far as can be
 // seen from here.
 func (w *writer) connect() error {
-	if w.c != nil && w.c.alive() {
+	if w.c != nil && w.c.usable() {
 		return nil
 	}
-	again := w.c != nil
 	w.disconnect()
 	deadline := time.Now().Add(w.db.options.ConnectTimeout)
 	c, err := w.db.connect(context.Background(), deadline)
@@ -66,9 +66,10 @@ func (w *writer) connect() error {
 		return err
 	}
 	w.c, w.tables = c, map[string]*tableSQL{}
-	if again {
+	if w.again {
 		w.db.log.Info("the writer has connected to the database again")
 	}
+	w.again = true
 	return nil
 }
 
@@ -309,7 +310,9 @@ func (w *writer) commit(calls []call) error {
 	if err != nil {
 		var answer *pgconn.PgError
 		answered := errors.As(err, &answer)
-		if err = r.end(err); answered && c.lost == nil {
+		// The server ended an idle transaction before the COMMIT reached it.
+		idle := answered && answer.Code == "25P03"
+		if err = r.end(err); answered && c.lost == nil || idle {
 			return err
 		}
 		return c.unknown(err)
