@@ -112,6 +112,18 @@ func (p *Postgres) SQL(t testing.TB, statements string) string {
 	return strings.TrimSuffix(out, "\n")
 }
 
+// WriteFile writes a file that only the server reads, such as a key, and
+// returns its path.
+func (p *Postgres) WriteFile(t testing.TB, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(p.server.dir, name)
+	Must(t, os.WriteFile(path, content, 0o600))
+	if owner := p.server.owner; owner != nil {
+		Must(t, os.Chown(path, int(owner.Uid), int(owner.Gid)))
+	}
+	return path
+}
+
 // Log is the end of what the server has logged.
 func (p *Postgres) Log() string { return tail(p.server.log(0), 4000) }
 
