@@ -61,7 +61,7 @@ func (w *writer) connect() error {
 		return err
 	}
 	c.writes, c.limit = true, w.db.limit()
-	if err := w.db.setUp(c); err != nil {
+	if err := w.db.setUp(c, deadline); err != nil {
 		w.db.drop(c)
 		return err
 	}
