@@ -204,6 +204,33 @@ func TestBatch(t *testing.T) {
 	expect(t, read(t, db, 1, "SELECT count(*) FROM keys"), []any{int64(3)})
 }
 
+func TestLaterIsPutOff(t *testing.T) {
+	db, p, _ := throughProxy(t)
+	w := db.Writer()
+	must(t, w.Begin(true))
+	must(t, w.Later("INSERT INTO t (k) VALUES (1)")) // alone, and without an argument
+	must(t, w.Commit())
+	p.cut()
+	must(t, w.Begin(true))
+	must(t, w.Write([]database.Edits{row(2)}))
+	must(t, w.Later("UPDATE t SET n = $1 WHERE k = $2", int64(5), int64(2)))
+	must(t, w.Later("UPDATE t SET n = n * 2"))
+	must(t, w.Commit())
+	expect(t, read(t, db, 2, "SELECT k, n FROM t ORDER BY k"), []any{int64(1), nil}, []any{int64(2), int64(10)})
+	if err := w.Later("DELETE FROM t"); err == nil {
+		t.Error("a statement is put off outside of a transaction")
+	}
+	must(t, w.Begin(true))
+	if err := w.Later("SELECT $1", 1.5); err == nil {
+		t.Error("a number that is not whole is an argument")
+	}
+	must(t, w.Later("SELECT 1/0"))
+	if err := w.Exec("SELECT 1"); err == nil {
+		t.Error("1/0 has a result")
+	}
+	must(t, w.Rollback())
+}
+
 // TestSchemaChangesUnderPreparedStatements: the next try succeeds.
 func TestSchemaChangesUnderPreparedStatements(t *testing.T) {
 	db, server := open(t)
