@@ -45,12 +45,13 @@ It changes nothing else. No server may run meanwhile.`,
 		if err != nil {
 			return err
 		}
-		f, unlock, err := ownExisting(c.Data)
+		h := homeOf(&c.Config)
+		unlock, err := h.claim(false)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, unlock()) }()
-		ledger, err := openLedger(cmd.Context(), f, metastore.Options{}, nil)
+		ledger, err := h.openLedger(cmd.Context(), metastore.Options{}, false, nil)
 		if err != nil {
 			return err
 		}

@@ -120,6 +120,7 @@ type batch struct {
 	rows    int
 	bytes   int
 	events  int
+	format  int    // that a writer of the events must know
 	durable bool   // a change needs the flush
 	lost    string // the mark of an attempt whose commit lost its answer
 	looked  bool   // and that mark is not there
@@ -176,7 +177,7 @@ func (b *batch) finish() error {
 	if err := b.state.write(); err != nil {
 		return err
 	}
-	return writeHead(b.store.db.Writer(), b.head)
+	return writeHead(b.store.db.Writer(), b.head, b.format)
 }
 
 // fill runs the jobs of the batch, and then more until a limit is reached.
@@ -326,6 +327,7 @@ func (b *batch) writeEntry(c *change, entry *registry.Entry, now int64) error {
 		return err
 	}
 	b.state.insertEvent(e, content)
+	b.format = max(b.format, fact.Format(string(e.Kind)))
 	b.rows++
 	b.events++
 	b.bytes += len(e.Payload) + len(e.Private) + len(content)

@@ -8,11 +8,16 @@ import (
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
+	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
 )
 
-// format is the version of the records that this program writes.
-const format = 1
+// format is the newest format of records that this program knows. A new log has
+// oldFormat, and the head's rises with the first event that needs a newer one.
+const (
+	format    = fact.NewestFormat
+	oldFormat = 1
+)
 
 // pollInterval is how often a process that only reads looks for new events.
 const pollInterval = 250 * time.Millisecond
@@ -54,8 +59,11 @@ func scanHead(r database.Rows) (h eventlog.Head, err error) {
 	return eventlog.Head{Log: r.Text(0), Sequence: eventlog.Sequence(r.Int(1)), Time: r.Int(2), Chain: eventlog.Hash(chain)}, nil
 }
 
-func writeHead(w database.Writer, h eventlog.Head) error {
-	return w.Later("UPDATE head SET sequence = $1, time = $2, chain = $3", int64(h.Sequence), h.Time, h.Chain[:])
+// writeHead moves the head. needs is the format that the new events need.
+func writeHead(w database.Writer, h eventlog.Head, needs int) error {
+	return w.Later(`UPDATE head SET sequence = $1, time = $2, chain = $3,
+		format = CASE WHEN format < $4 THEN $5 ELSE format END`,
+		int64(h.Sequence), h.Time, h.Chain[:], int64(needs), int64(needs))
 }
 
 // insertEvent writes a new event and its content row, if it has one.

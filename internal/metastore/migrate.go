@@ -133,7 +133,7 @@ func found(c database.Conn) error {
 	_, _ = rand.Read(random) // never fails
 	head := eventlog.Origin(hex.EncodeToString(random[:16]))
 	err := c.Exec("INSERT INTO head (one, log, sequence, time, chain, format) VALUES (1, $1, 0, 0, $2, $3)",
-		head.Log, head.Chain[:], int64(format))
+		head.Log, head.Chain[:], int64(oldFormat))
 	if err != nil {
 		return err
 	}

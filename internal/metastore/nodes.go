@@ -274,9 +274,9 @@ func (m *shared) leave() {
 	}
 }
 
-// alone returns an error that wraps ErrInUse, and names them, if other nodes
+// Alone returns an error that wraps ErrInUse, and names them, if other nodes
 // have the store open.
-func (s *Store) alone(ctx context.Context) error {
+func (s *Store) Alone(ctx context.Context) error {
 	if s.shared == nil {
 		return nil
 	}

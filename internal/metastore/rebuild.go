@@ -33,7 +33,7 @@ func (s *Store) Rebuild(ctx context.Context, progress Progress) error {
 	if s.queue == nil {
 		return ErrReadOnly
 	}
-	if err := s.alone(ctx); err != nil {
+	if err := s.Alone(ctx); err != nil {
 		return err
 	}
 	s.writing.Lock()

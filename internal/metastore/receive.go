@@ -172,7 +172,7 @@ func receive(ctx context.Context, w database.Writer, page []Recorded) (eventlog.
 	if err != nil {
 		return head, err
 	}
-	views := newWorking(w, head.Sequence)
+	views, needs := newWorking(w, head.Sequence), oldFormat
 	for i := range page {
 		if err := ctx.Err(); err != nil {
 			return head, err
@@ -180,6 +180,7 @@ func receive(ctx context.Context, w database.Writer, page []Recorded) (eventlog.
 		if head, err = head.Follows(&page[i].Event); err != nil {
 			return head, err
 		}
+		needs = max(needs, fact.Format(string(page[i].Event.Kind)))
 		if err := receiveOne(views, &page[i]); err != nil {
 			return head, err
 		}
@@ -187,7 +188,7 @@ func receive(ctx context.Context, w database.Writer, page []Recorded) (eventlog.
 	if err := views.write(); err != nil {
 		return head, err
 	}
-	return head, writeHead(w, head)
+	return head, writeHead(w, head, needs)
 }
 
 func receiveOne(views *working, r *Recorded) error {

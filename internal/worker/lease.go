@@ -24,7 +24,7 @@ type Lease interface {
 const (
 	// LeaseTime is how long a lease is taken for, and so how long work stands
 	// still, at most and with LeaseRetry, when the process that did it dies.
-	LeaseTime = 30 * time.Second
+	LeaseTime = 15 * time.Second
 	// LeaseRetry is how often a lease is prolonged or asked for.
 	LeaseRetry = LeaseTime / 3
 	// leaseMargin is how long before the end of a lease that could not be
