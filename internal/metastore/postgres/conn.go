@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -46,6 +47,10 @@ type conn struct {
 	planned time.Time
 	// seen: a row was handed out.
 	seen bool
+	// committing: the server is not to be asked to give up what it is at, as
+	// pgx does when an answer does not come. It would commit without the
+	// synchronous standby that it waits for.
+	committing atomic.Bool
 	// unsynced: a commit was not awaited on the synchronous standbys.
 	unsynced bool
 	// lost is why the connection is of no use any more.

@@ -113,6 +113,13 @@ func (db *DB) connectOnce(ctx context.Context) (*conn, error) {
 	c := &conn{stmts: map[string]*pgconn.StatementDescription{}}
 	config := db.config.Copy()
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { c.notice((*pgconn.PgError)(n)) }
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if c.committing.Load() {
+			return nil, errors.New("a commit is not to be cancelled")
+		}
+		return dial(ctx, network, address)
+	}
 	pg, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, db.connectError(err)

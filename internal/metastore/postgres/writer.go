@@ -287,6 +287,13 @@ func (w *writer) commit(calls []call) error {
 		return c.lost
 	}
 	c.unsynced = false
+	c.committing.Store(true)
+	defer func() {
+		// Of a connection that is lost it stays: pgx is closing it.
+		if c.lost == nil {
+			c.committing.Store(false)
+		}
+	}()
 	r, err := c.send(calls)
 	if err != nil {
 		if pgconn.SafeToRetry(err) {
