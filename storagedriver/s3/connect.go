@@ -21,6 +21,7 @@ import (
 const (
 	attempts     = 10
 	fewAttempts  = 6 // to look after the bucket
+	joinAttempts = 4 // to complete an upload, which is then looked for
 	firstBackoff = 50 * time.Millisecond
 	maxBackoff   = 5 * time.Second
 
