@@ -385,9 +385,14 @@ func (s *stage) settle(ctx context.Context) (*state, error) {
 func (s *stage) collect(ctx context.Context, garbage []string, n int) []string {
 	var left []string
 	for i, name := range garbage {
-		if i >= n || s.d.remove(ctx, s.d.stagedFolder(s.id)+name) != nil {
-			left = append(left, name)
+		if i < n {
+			err := s.d.remove(ctx, s.d.stagedFolder(s.id)+name)
+			if err == nil {
+				continue
+			}
+			s.d.log.Warn("staged bytes that are not needed any more stay for now", "id", s.id, "error", err)
 		}
+		left = append(left, name)
 	}
 	return left[max(0, len(left)-maxGarbage):]
 }
