@@ -19,7 +19,8 @@ func (d *door) blob(r *http.Request, t target) (*registry.Repository, identity.D
 	return repo, digest, err
 }
 
-// getBlob serves a blob, or a part of it, to GET and HEAD (end-2).
+// getBlob serves a blob, or a part of it, to GET and HEAD (end-2). A GET may be
+// sent to the store instead, never a HEAD.
 func (d *door) getBlob(w http.ResponseWriter, r *http.Request, t target) error {
 	repo, digest, err := d.blob(r, t)
 	if err != nil {
@@ -41,21 +42,50 @@ func (d *door) getBlob(w http.ResponseWriter, r *http.Request, t target) error {
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	whole := byteRange{0, content.Size}
-	if !ranged(r, content.Digest.String()) {
-		return transmit(w, r, content, whole, http.StatusOK)
+	part, all := byteRange{0, content.Size}, true
+	if ranged(r, content.Digest.String()) {
+		if part, all, err = parseRange(r.Header.Get("Range"), content.Size); err != nil {
+			w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(content.Size, 10))
+			return err
+		}
 	}
-	part, all, err := parseRange(r.Header.Get("Range"), content.Size)
-	if err != nil {
-		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(content.Size, 10))
+	if sent, err := d.redirect(w, r, content); sent || err != nil {
 		return err
 	}
 	if all {
-		return transmit(w, r, content, whole, http.StatusOK)
+		return transmit(w, r, content, byteRange{0, content.Size}, http.StatusOK)
 	}
 	w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", part.offset, part.offset+part.length-1, content.Size))
 	w.Header().Set("Content-Length", strconv.FormatInt(part.length, 10))
 	return transmit(w, r, content, part, http.StatusPartialContent)
+}
+
+// judged are conditions that a store would judge by tags and times of its own.
+var judged = [...]string{"If-Match", "If-Unmodified-Since", "If-Modified-Since", "If-Range"}
+
+// redirect sends the client to the store, if it can fetch the content there. A
+// range is the client's to ask for again. The URL expires, and serves whoever
+// has it, so nobody keeps the answer.
+func (d *door) redirect(w http.ResponseWriter, r *http.Request, content *registry.Content) (sent bool, err error) {
+	if d.o.NoRedirect {
+		return false, nil
+	}
+	for _, name := range judged {
+		if r.Header[name] != nil {
+			return false, nil
+		}
+	}
+	url, err := content.Link(r.Context())
+	if err != nil || url == "" {
+		return false, err
+	}
+	header := w.Header()
+	for _, name := range []string{"Content-Type", "Etag", "Accept-Ranges"} {
+		header.Del(name) // of what the store serves
+	}
+	header.Set("Location", url)
+	header.Set("Cache-Control", "no-store")
+	return true, done(w, http.StatusTemporaryRedirect)
 }
 
 // ranged tells that the request asks for a part: it has one Range, and If-Range,

@@ -33,6 +33,9 @@ type Options struct {
 	// Held bounds the memory of lists that are being sent; nil means no
 	// bound. Where it has no room pages get shorter, and then refused.
 	Held registry.Share
+	// NoRedirect serves every blob from here, also where clients could fetch
+	// it from its store: for clients that reach only this process.
+	NoRedirect bool
 }
 
 // New returns the handler of every path under /v2. It is meant to run behind

@@ -44,6 +44,7 @@ type server struct {
 }
 
 type settings struct {
+	wrap     func(storagedriver.Driver) storagedriver.Driver
 	registry registry.Options
 	door     distribution.Options
 }
@@ -60,7 +61,11 @@ func newServer(t *testing.T, change ...func(*settings)) *server {
 	must(t, ledger.Migrate(ctx, func(metastore.Migration) {}))
 	driver, err := filesystem.Open(filepath.Join(dir, "store"), filesystem.Options{})
 	must(t, err)
-	plane, err := dataplane.New(map[string]storagedriver.Driver{"files": driver}, "files", ledger,
+	stored := storagedriver.Driver(driver)
+	if o.wrap != nil {
+		stored = o.wrap(driver)
+	}
+	plane, err := dataplane.New(map[string]storagedriver.Driver{"files": stored}, "files", ledger,
 		dataplane.Options{InlineLimit: inlineLimit, Budget: budget.New(64 << 20)})
 	must(t, err)
 	reg, err := registry.New(ctx, ledger, plane, o.registry)

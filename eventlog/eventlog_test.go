@@ -23,14 +23,15 @@ type memory struct {
 	mu      sync.Mutex
 	head    eventlog.Head
 	events  []eventlog.Event
-	cursors map[string]eventlog.Sequence
+	cursors map[string]eventlog.Cursor
 	now     time.Time
+	made    int
 }
 
 func openMemory(*testing.T) logtest.Log {
 	return &memory{
 		Signal: new(eventlog.Signal), head: eventlog.Origin(strings.Repeat("0", 32)),
-		cursors: map[string]eventlog.Sequence{}, now: time.UnixMicro(1),
+		cursors: map[string]eventlog.Cursor{}, now: time.UnixMicro(1),
 	}
 }
 
@@ -49,13 +50,13 @@ func (m *memory) Read(_ context.Context, after eventlog.Sequence, limit int) ([]
 	return slices.Clone(m.events[i:min(i+limit, len(m.events))]), nil
 }
 
-func (m *memory) Cursor(_ context.Context, name string) (eventlog.Sequence, error) {
+func (m *memory) Cursor(_ context.Context, name string) (eventlog.Cursor, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.cursors[name], nil
 }
 
-func (m *memory) SetCursor(_ context.Context, name string, done eventlog.Sequence) error {
+func (m *memory) SetCursor(_ context.Context, name string, done eventlog.Cursor) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cursors[name] = done
@@ -68,7 +69,8 @@ func (m *memory) append(n int, commit bool) error {
 	head, events := m.head, m.events
 	for range n {
 		e := sample()
-		e.ID = hex.EncodeToString([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, byte(head.Sequence >> 8), byte(head.Sequence)})
+		m.made++
+		e.ID = hex.EncodeToString([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, byte(m.made >> 8), byte(m.made)})
 		e.Time = m.now.UnixMicro()
 		var err error
 		if head, err = head.Seal(&e); err != nil {
@@ -112,6 +114,10 @@ func (m *memory) Tamper(_ *testing.T, edit logtest.Edit, at eventlog.Sequence) {
 		m.events[at-1].Sequence, m.events[at].Sequence = at, at+1
 	case logtest.Cut:
 		m.events = m.events[:at-1]
+	case logtest.Restore:
+		m.events = m.events[:at-1]
+		last := m.events[at-2]
+		m.head.Sequence, m.head.Time, m.head.Chain = last.Sequence, last.Time, last.Chain
 	}
 }
 
@@ -220,8 +226,10 @@ func TestFollowerSleeps(t *testing.T) {
 
 type brokenCursors struct{ err error }
 
-func (b brokenCursors) Cursor(context.Context, string) (eventlog.Sequence, error)  { return 0, nil }
-func (b brokenCursors) SetCursor(context.Context, string, eventlog.Sequence) error { return b.err }
+func (b brokenCursors) Cursor(context.Context, string) (eventlog.Cursor, error) {
+	return eventlog.Cursor{}, nil
+}
+func (b brokenCursors) SetCursor(context.Context, string, eventlog.Cursor) error { return b.err }
 
 func TestFollowerEndsWhenItsCursorCannotBeKept(t *testing.T) {
 	l := openMemory(t)
@@ -234,4 +242,76 @@ func TestFollowerEndsWhenItsCursorCannotBeKept(t *testing.T) {
 	if !errors.Is(err, cause) {
 		t.Errorf("the follower ended with %v", err)
 	}
+}
+
+// TestFollowerOfALogThatIsCutBehindItsBack: Wait goes on to tell of events that
+// are not there any more.
+func TestFollowerOfALogThatIsCutBehindItsBack(t *testing.T) {
+	for at, want := range map[eventlog.Sequence]string{3: "diverged", 5: "context canceled"} {
+		synctest.Test(t, func(t *testing.T) {
+			l := openMemory(t)
+			if err := l.Append(t.Context(), 6); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			f := eventlog.Follower{Name: "f", Log: l, Cursors: l, Page: 4}
+			var seen eventlog.Sequence
+			ended := make(chan error)
+			go func() {
+				ended <- f.Run(ctx, func(_ context.Context, e eventlog.Event) error {
+					if seen = e.Sequence; seen == 4 {
+						l.Tamper(t, logtest.Restore, at)
+					}
+					return nil
+				})
+			}()
+			time.Sleep(time.Hour) // it must not spin: time would stand still
+			cancel()
+			if err := <-ended; err == nil || !strings.Contains(err.Error(), want) || seen != 4 {
+				t.Errorf("restored before %d it saw %d and ended with %v", at, seen, err)
+			}
+		})
+	}
+}
+
+func TestTextOfCursors(t *testing.T) {
+	log, chain := strings.Repeat("0f", 16), eventlog.Hash{0: 0xab, 31: 0xcd}
+	hexChain := "ab" + strings.Repeat("0", 60) + "cd"
+	for text, want := range map[string]eventlog.Cursor{
+		"":                      {},
+		"0":                     {},
+		"12":                    {Sequence: 12},
+		log + ":12:" + hexChain: {Log: log, Sequence: 12, Chain: chain},
+		log + ":0:" + hexChain:  {Log: log, Chain: chain},
+		"9223372036854775807":   {Sequence: 1<<63 - 1},
+	} {
+		got, err := eventlog.ParseCursor(text)
+		if err != nil || got != want || text != "" && got.String() != text {
+			t.Errorf("%q is %+v, %v, and again %s", text, got, err, got)
+		}
+	}
+	for _, text := range []string{
+		"-1", "+1", "x", "1 ", ":", "::", "12:", ":12:" + hexChain, log, log + ":", log + ":12", log + ":12:", log + ":x:" + hexChain,
+		log + ":12:" + hexChain[1:], log + ":12:" + hexChain + "0", log + ":012:" + hexChain, log + ":+1:" + hexChain, log + "::" + hexChain,
+		strings.ToUpper(log) + ":12:" + hexChain, log + ":12:" + strings.ToUpper(hexChain), log[1:] + ":12:" + hexChain, log + ":12:" + hexChain + ":",
+		log + ":9223372036854775808:" + hexChain, "9223372036854775808", "18446744073709551616",
+	} {
+		if got, err := eventlog.ParseCursor(text); err == nil || got != (eventlog.Cursor{}) {
+			t.Errorf("%q is %+v, %v", text, got, err)
+		}
+	}
+}
+
+func FuzzParseCursor(f *testing.F) {
+	f.Add("12")
+	f.Add(strings.Repeat("0", 32) + ":12:" + strings.Repeat("a", 64))
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := eventlog.ParseCursor(text)
+		if err != nil {
+			return
+		}
+		if again, err := eventlog.ParseCursor(c.String()); err != nil || again != c {
+			t.Errorf("%q is %+v, and %s is %+v, %v", text, c, c, again, err)
+		}
+	})
 }

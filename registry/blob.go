@@ -49,7 +49,8 @@ func (r *Repository) MountBlob(ctx context.Context, d identity.Digest, from stri
 	if present, err := r.present(ctx, b); err != nil || !present {
 		return false, err
 	}
-	err = r.update(ctx, func(v View, c *Change) error {
+	keys := Keys{Repositories: []string{source}, Digests: []identity.Digest{d, b.Digests.Primary()}}
+	err = r.update(ctx, keys, func(v View, c *Change) error {
 		source, b, err = mountable(v, d, from)
 		if err != nil || source == "" {
 			return err
@@ -113,7 +114,7 @@ func (r *Repository) DeleteBlob(ctx context.Context, d identity.Digest) error {
 	if err := r.mayDelete(); err != nil {
 		return err
 	}
-	return r.update(ctx, func(v View, c *Change) error {
+	return r.update(ctx, Keys{Digests: []identity.Digest{d}}, func(v View, c *Change) error {
 		b, err := linkedBlob(v, r.name, d)
 		if err != nil {
 			return fmt.Errorf("look up blob: %w", err)

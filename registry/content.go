@@ -50,6 +50,16 @@ func (c *Content) gone(err error) error {
 	return &Error{Code: code, Message: "the stored bytes are missing or damaged; pushing the same content again heals them", Err: err}
 }
 
+// Link returns a URL from which a client can fetch the content from its store
+// for some time, or "" if it is to be read by Open. The URL is a secret: it
+// serves whoever has it.
+func (c *Content) Link(ctx context.Context) (string, error) {
+	if int64(len(c.inline)) == c.Size {
+		return "", nil
+	}
+	return c.plane.Link(ctx, c.blob.Receipt, c.Size)
+}
+
 // Open reads length bytes from offset; length -1 means to the end. The range
 // must lie within Size. The reader is the caller's to close and may hold more
 // than was asked for: read length bytes and no more. If it is an *os.File, it

@@ -84,7 +84,7 @@ func (in *incoming) ingest(ctx context.Context, body io.Reader, also identity.Al
 	case from.err != nil:
 		return &Error{Code: BlobUploadInvalid, Message: "the request's body ended before it was complete", Err: err}
 	case errors.Is(err, fact.ErrGone):
-		return &Error{Code: BlobUploadUnknown, Message: "what was uploaded before is lost; start a new upload", Err: err}
+		return lost(err)
 	}
 	return storage(err)
 }
@@ -95,7 +95,7 @@ func (in *incoming) save(ctx context.Context, up Upload, durable bool) error {
 	if up.Generation = seen; seen == 0 {
 		up.Generation = 1
 	}
-	err := in.r.update(ctx, func(v View, c *Change) error {
+	err := in.r.update(ctx, Keys{Uploads: []string{up.ID}}, func(v View, c *Change) error {
 		if err := sameGeneration(v, up.ID, seen); err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func sameGeneration(v View, id string, seen int64) error {
 func (in *incoming) seal(ctx context.Context, d identity.Digest) error {
 	sealed, err := in.r.bytes.Seal(ctx, &in.up.Staged, d.Algorithm())
 	if errors.Is(err, fact.ErrGone) {
-		return &Error{Code: BlobUploadUnknown, Message: "what was uploaded before is lost; start a new upload", Err: err}
+		return lost(err)
 	}
 	if err != nil {
 		return storage(err)
@@ -171,11 +171,51 @@ func (in *incoming) place(ctx context.Context) error {
 			return err
 		}
 		if err := in.r.bytes.Publish(ctx, in.up.Staged); err != nil {
+			gone := errors.Is(err, fact.ErrGone)
+			if gone || in.up.Staged.Held {
+				in.cancel(ctx)
+			}
+			if gone {
+				return lost(err)
+			}
 			return storage(fmt.Errorf("publish object: %w", err))
 		}
 	}
 	in.placed = true
 	return nil
+}
+
+// lost is the refusal for a session whose bytes are not there any more.
+func lost(err error) *Error {
+	return &Error{Code: BlobUploadUnknown, Message: "what was uploaded before is lost; start a new upload", Err: err}
+}
+
+// release forgets bytes that only this process has. What they were for is done,
+// or has failed: the row says where the sequence stands, which is where it
+// stood before this request, unless place has written it.
+func (in *incoming) release() { in.r.bytes.Release(in.up.Staged) }
+
+// cancel ends a session whose row names bytes that are gone, or that only this
+// process had and could not publish: nobody can go on with it, here or elsewhere.
+func (in *incoming) cancel(ctx context.Context) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	row := in.up
+	row.State = UploadCancelled
+	row.Generation++
+	err := in.r.update(ctx, Keys{Uploads: []string{row.ID}}, func(v View, c *Change) error {
+		if err := sameGeneration(v, row.ID, in.up.Generation); err != nil {
+			return err
+		}
+		c.Puts = append(c.Puts, row)
+		return nil
+	})
+	if err == nil {
+		err = in.r.discard(ctx, row, false)
+	}
+	if err != nil {
+		in.r.opts.Log.Warn("a failed push could not be cleaned up; it is tried again later", "upload", row.ID, "error", err)
+	}
 }
 
 // record adds the events that make the bytes part of the state, and ends the
@@ -242,15 +282,44 @@ func (in *incoming) settle(ctx context.Context) {
 	}
 }
 
-// commit places the bytes and commits the events that record and more add.
-func commit(ctx context.Context, r *Repository, ins []*incoming, more func(View, *Change) error) error {
+// withdraw removes an object that was published for a session which another
+// process has cancelled meanwhile: that one may have looked for the object
+// before it was there, and no commit can name it any more.
+func (in *incoming) withdraw(ctx context.Context) {
+	if !in.placed || in.up.Staged.Locator == "" {
+		return
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	cancelled := false
+	err := in.r.ledger.Read(ctx, func(v View) error {
+		up, err := v.Upload(in.up.ID)
+		cancelled = up != nil && up.State == UploadCancelled
+		return err
+	})
+	if err == nil && cancelled {
+		err = in.r.bytes.Discard(ctx, in.up.Staged)
+	}
+	if err != nil {
+		in.r.opts.Log.Warn("an object that nothing names could not be removed", "store", in.up.Staged.Store,
+			"locator", in.up.Staged.Locator, "error", err)
+	}
+}
+
+// commit places the bytes and commits the events that record and more add; keys
+// are those of more.
+func commit(ctx context.Context, r *Repository, ins []*incoming, keys Keys, more func(View, *Change) error) error {
+	for _, in := range ins {
+		keys.Uploads = append(keys.Uploads, in.up.ID)
+		keys.Digests = append(keys.Digests, in.sealed.Digests.Primary())
+	}
 	for range 4 {
 		for _, in := range ins {
 			if err := in.place(ctx); err != nil {
 				return err
 			}
 		}
-		err := r.update(ctx, func(v View, c *Change) error {
+		err := r.update(ctx, keys, func(v View, c *Change) error {
 			for _, in := range ins {
 				if err := in.record(v, c); err != nil {
 					return err
@@ -261,9 +330,11 @@ func commit(ctx context.Context, r *Repository, ins []*incoming, more func(View,
 		if errors.Is(err, errPlace) {
 			continue
 		}
-		if err == nil {
-			for _, in := range ins {
+		for _, in := range ins {
+			if err == nil {
 				in.settle(ctx)
+			} else if !errors.Is(err, ErrUnknown) {
+				in.withdraw(ctx)
 			}
 		}
 		return err

@@ -33,14 +33,24 @@ type Ledger interface {
 	// decide runs alone, after all earlier changes and before all later ones;
 	// it does no I/O of its own, may run more than once, and takes the time
 	// from the view. Its error is returned as it is and nothing is changed.
-	// A nil change commits nothing. ctx can give up only before decide
+	// keys name what decide asks for: it may ask for anything, but where the
+	// state is far away that costs a journey. A nil change commits nothing. ctx can give up only before decide
 	// starts; ErrUnknown means that the change may or may not have happened.
-	Update(ctx context.Context, caller Caller, decide func(View) (*Change, error)) error
+	Update(ctx context.Context, caller Caller, keys Keys, decide func(View) (*Change, error)) error
 
 	// Read runs query against one consistent state. It may be called
 	// concurrently with anything. query must not keep the view, and must
 	// return soon: no client is written to while it runs.
 	Read(ctx context.Context, query func(View) error) error
+}
+
+// Keys name what a decide is going to ask for: of each of the repositories,
+// itself, the blobs and manifests of the digests, and the tags; and uploads.
+type Keys struct {
+	Repositories []string
+	Digests      []identity.Digest
+	Tags         []string
+	Uploads      []string // ids
 }
 
 // Change is what an Update commits.
@@ -226,7 +236,9 @@ type Bytes interface {
 	// one read, and updates s to what was accepted, also when it fails.
 	// While all bytes are few they stay in s.Inline; before the first byte
 	// goes to a store, spill is called with the state to be remembered, and
-	// its error ends the call. A failure of r is returned as it is.
+	// its error ends the call. A failure of r is returned as it is. If s.Last
+	// the end of the bytes may be held by this process alone, which then
+	// publishes, discards or releases them.
 	Ingest(ctx context.Context, s *fact.Staged, r io.Reader, spill func(fact.Staged) error, also ...identity.Algorithm) error
 	// Seal ends a staged sequence: it returns its digests, in the algorithm
 	// also as well if that is not "", reading the bytes again if it must,
@@ -235,6 +247,8 @@ type Bytes interface {
 	// Publish makes a sealed sequence an object at s.Locator; it does
 	// nothing for inline bytes. s must have been remembered before.
 	Publish(ctx context.Context, s fact.Staged) error
+	// Release forgets what only this process has of a staged sequence.
+	Release(s fact.Staged)
 	// Discard removes what a staged sequence left in its store, published
 	// or not. The row that remembers it must be gone.
 	Discard(ctx context.Context, s fact.Staged) error
@@ -243,6 +257,9 @@ type Bytes interface {
 	// Open reads length bytes from offset (-1: to the end) of an object. If
 	// it is gone or shorter than size: an error that wraps fact.ErrGone.
 	Open(ctx context.Context, r fact.Receipt, content eventlog.Sequence, size, offset, length int64) (io.ReadCloser, error)
+	// Link returns a URL from which clients can fetch an object by
+	// themselves, or "" if they cannot. It does not ask whether it is there.
+	Link(ctx context.Context, r fact.Receipt, size int64) (string, error)
 	// Staged lists what is being staged in the stores, with ID and Store set.
 	Staged(ctx context.Context) ([]fact.Staged, error)
 	// Room returns an error that wraps fact.ErrFull while pushes must be refused.

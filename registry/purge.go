@@ -12,7 +12,7 @@ import (
 // a committed blob.
 func (r *Registry) end(ctx context.Context, id string) error {
 	var row *Upload
-	err := r.ledger.Update(ctx, System, func(v View) (*Change, error) {
+	err := r.ledger.Update(ctx, System, Keys{Uploads: []string{id}}, func(v View) (*Change, error) {
 		up, err := v.Upload(id)
 		if err != nil || up == nil {
 			return nil, err
@@ -40,7 +40,7 @@ func (r *Registry) discard(ctx context.Context, row Upload, drop bool) error {
 		}
 	}
 	row.Staged = fact.Staged{}
-	return r.ledger.Update(ctx, System, func(View) (*Change, error) {
+	return r.ledger.Update(ctx, System, Keys{Uploads: []string{row.ID}}, func(View) (*Change, error) {
 		if drop {
 			return &Change{Drops: []string{row.ID}}, nil
 		}

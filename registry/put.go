@@ -90,6 +90,7 @@ func (p *put) attempt(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
+		p.bytes.release()
 		if err != nil {
 			p.bytes.abandon(ctx)
 		}
@@ -103,11 +104,12 @@ func (p *put) attempt(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
+		p.native.release()
 		if err != nil {
 			p.native.abandon(ctx)
 		}
 	}()
-	return commit(ctx, p.r, []*incoming{p.bytes, p.native}, p.decide)
+	return commit(ctx, p.r, []*incoming{p.bytes, p.native}, p.keys(), p.decide)
 }
 
 // bring takes a byte sequence of ours through the same steps as an upload.
@@ -117,6 +119,7 @@ func (p *put) bring(ctx context.Context, data []byte, d identity.Digest) (*incom
 		return nil, err
 	}
 	in := p.r.receive(s)
+	in.up.Staged.Last = true
 	if err := in.ingest(ctx, bytes.NewReader(data), d.Algorithm()); err != nil {
 		in.abandon(ctx)
 		return nil, err
@@ -216,6 +219,21 @@ func (p *put) find(v View, ref manifest.Reference) (*Blob, error) {
 		return nil, fmt.Errorf("look up blob: %w", err)
 	}
 	return b, nil
+}
+
+// keys name what decide asks for.
+func (p *put) keys() Keys {
+	k := Keys{Tags: p.tags}
+	for _, ref := range p.parsed.References() {
+		k.Digests = append(k.Digests, ref.Digest)
+		if b := p.stored[ref.Digest]; b != nil {
+			k.Digests = append(k.Digests, b.Digests.Primary())
+		}
+	}
+	if s := p.subject(); !s.IsZero() {
+		k.Digests = append(k.Digests, s)
+	}
+	return k
 }
 
 // decide adds the events of the manifest and its tags.

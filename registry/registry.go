@@ -83,7 +83,7 @@ func New(ctx context.Context, ledger Ledger, bytes Bytes, opts Options) (*Regist
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Registry{ledger: ledger, bytes: bytes, opts: opts, limits: manifest.DefaultLimits()}
+	r := &Registry{ledger: refusing{ledger}, bytes: bytes, opts: opts, limits: manifest.DefaultLimits()}
 	err := ledger.Read(ctx, func(v View) (err error) {
 		r.secret, err = v.Secret("uploads")
 		return err
@@ -129,15 +129,17 @@ func checkName(name string) error {
 // Name is the repository's name.
 func (r *Repository) Name() string { return r.name }
 
-// update commits a change to this repository on behalf of its caller.
-func (r *Repository) update(ctx context.Context, decide func(View, *Change) error) error {
-	return storage(r.ledger.Update(ctx, r.caller, func(v View) (*Change, error) {
+// update commits a change to this repository on behalf of its caller. keys need
+// not name the repository.
+func (r *Repository) update(ctx context.Context, keys Keys, decide func(View, *Change) error) error {
+	keys.Repositories = append(keys.Repositories, r.name)
+	return r.ledger.Update(ctx, r.caller, keys, func(v View) (*Change, error) {
 		c := new(Change)
 		if err := decide(v, c); err != nil {
 			return nil, err
 		}
 		return c, nil
-	}))
+	})
 }
 
 // ensure makes the repository exist.
@@ -173,10 +175,25 @@ func storage(err error) error {
 		return err
 	case errors.Is(err, fact.ErrFull):
 		return &Error{Code: StorageFull, Message: "the registry has no room for more content; nothing was stored", Err: err}
+	case errors.Is(err, ErrUnknown):
+		return &Error{Code: Unavailable, Message: "the registry lost its database while it was storing this, and does not know whether it did; ask again", Err: err}
+	case errors.Is(err, fact.ErrUnavailable):
+		return &Error{Code: Unavailable, Message: "the registry cannot reach its storage now; try again", Err: err}
 	case errors.Is(err, fact.ErrBroken):
 		return &Error{Code: Unavailable, Message: "the registry takes no pushes until its operator has looked after its storage", Err: err}
 	}
 	return err
+}
+
+// refusing is a ledger whose failures are refusals where they can be.
+type refusing struct{ Ledger }
+
+func (l refusing) Update(ctx context.Context, caller Caller, keys Keys, decide func(View) (*Change, error)) error {
+	return storage(l.Ledger.Update(ctx, caller, keys, decide))
+}
+
+func (l refusing) Read(ctx context.Context, query func(View) error) error {
+	return storage(l.Ledger.Read(ctx, query))
 }
 
 // newID returns 32 random hex digits.

@@ -27,7 +27,7 @@ func (r *Repository) Tags(ctx context.Context, last string, n int) (page Page, e
 
 // deleteTag removes a tag; the manifest stays.
 func (r *Repository) deleteTag(ctx context.Context, tag string) error {
-	return r.update(ctx, func(v View, c *Change) error {
+	return r.update(ctx, Keys{Tags: []string{tag}}, func(v View, c *Change) error {
 		t, err := v.Tag(r.name, tag)
 		if err != nil {
 			return fmt.Errorf("look up tag: %w", err)

@@ -193,7 +193,7 @@ func (r *Repository) claim(ctx context.Context, s session, chunk Chunk) (*incomi
 		return in, fmt.Errorf("look up upload: %w", err)
 	}
 	if in.up.State == UploadCancelled {
-		return in, Errorf(BlobUploadUnknown, "the upload session was cancelled")
+		return in, Errorf(BlobUploadUnknown, "the upload session has ended; start a new upload")
 	}
 	if in.up.State == UploadFinished {
 		return in, nil
@@ -204,7 +204,7 @@ func (r *Repository) claim(ctx context.Context, s session, chunk Chunk) (*incomi
 	if in.up.Generation == 0 {
 		return in, nil
 	}
-	err = r.update(ctx, func(v View, c *Change) error {
+	err = r.update(ctx, Keys{Uploads: []string{s.id}}, func(v View, c *Change) error {
 		if err := sameGeneration(v, s.id, in.up.Generation); err != nil {
 			return err
 		}
@@ -301,7 +301,9 @@ func (r *Repository) PushBlob(ctx context.Context, d identity.Digest, chunk Chun
 
 // complete reads the last chunk and commits the blob.
 func (in *incoming) complete(ctx context.Context, chunk Chunk, d identity.Digest, also identity.Algorithm) error {
+	defer in.release()
 	before := in.up.Staged.Offset
+	in.up.Staged.Last = true
 	// Bytes that are in a store already need no empty chunk; a sequence that
 	// is new begins with one even if it stays empty.
 	if chunk.Length != 0 || in.up.Staged.Store == "" {
@@ -316,7 +318,7 @@ func (in *incoming) complete(ctx context.Context, chunk Chunk, d identity.Digest
 		return err
 	}
 	in.up.Result = d
-	return commit(ctx, in.r, []*incoming{in}, func(v View, c *Change) error {
+	return commit(ctx, in.r, []*incoming{in}, Keys{}, func(v View, c *Change) error {
 		return in.link(v, c)
 	})
 }
@@ -350,7 +352,7 @@ func (r *Repository) CancelUpload(ctx context.Context, token string) error {
 	}
 	defer leave()
 	var row Upload
-	err = r.update(ctx, func(v View, c *Change) error {
+	err = r.update(ctx, Keys{Uploads: []string{s.id}}, func(v View, c *Change) error {
 		up, err := v.Upload(s.id)
 		if err != nil {
 			return fmt.Errorf("look up upload: %w", err)
@@ -377,6 +379,7 @@ func (r *Repository) CancelUpload(ctx context.Context, token string) error {
 
 // abandon drops what a request without a session has staged.
 func (in *incoming) abandon(ctx context.Context) {
+	in.release()
 	if in.up.Generation == 0 {
 		return
 	}

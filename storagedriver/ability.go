@@ -37,8 +37,18 @@ type Persistent interface {
 type Holder interface {
 	// Hold is Save for bytes that are complete, and that this process is going
 	// to publish: the state is of no use to another one, which gets
-	// ErrNotExist. Discard forgets what is held.
+	// ErrNotExist. In this process OpenStaged and Publish take the state as any
+	// other. Publish, Discard, and Stage or Resume of this id forget what is
+	// held; where none of them comes, Releaser does.
 	Hold(ctx context.Context) (state []byte, err error)
+}
+
+// Releaser is an ability of every driver whose stages are Holders.
+type Releaser interface {
+	// Release forgets what this process holds of the staged object id, if
+	// anything, and touches nothing that another one can see: the object
+	// stands where it was saved last.
+	Release(id string)
 }
 
 // Sized is an ability of the readers that Driver.Open returns: they know how

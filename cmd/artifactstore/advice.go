@@ -26,7 +26,7 @@ func explain(cmd *cobra.Command, in *inside, args []string, err error) error {
 			"it has a port of its own, 5001 unless admin.listen says otherwise; name it with --server", e)
 	}
 	if e, ok := errors.AsType[*adminclient.Cut](err); ok {
-		return fmt.Errorf("%w; go on with --after %d", e, e.After)
+		return fmt.Errorf("%w; go on with --after %s", e, e.After)
 	}
 	if e, ok := errors.AsType[*adminclient.Refused](err); ok {
 		return explainRefusal(cmd, in, args, e)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/backup"
+	"artifactstore/internal/config"
 	"artifactstore/internal/metastore"
 	"artifactstore/registry/fact"
 	"artifactstore/storagedriver"
@@ -52,8 +54,8 @@ uploads are not copied.`,
 		} else if inside {
 			return &usageError{cmd.CommandPath(), fmt.Sprintf("--to: %s is in the data folder %s; a copy needs a folder outside of it, best on another disk", *to, c.Data)}
 		}
-		r := backupRun{from: c.Data, to: *to, notes: cmd.ErrOrStderr()}
-		result, err := r.run(cmd.Context())
+		r := copyRun{from: homeOf(&c.Config), to: backupHome(*to), notes: cmd.ErrOrStderr()}
+		result, _, err := r.run(cmd.Context())
 		if err != nil {
 			return r.explain(err)
 		}
@@ -65,6 +67,13 @@ uploads are not copied.`,
 		return errors.Join(err, r.damaged(result))
 	}
 	return cmd
+}
+
+// backupHome is a folder that is the copy of a store, wherever that is.
+func backupHome(folder string) home {
+	c := config.Default()
+	c.Data = folder
+	return homeOf(&c)
 }
 
 // isInside tells whether a folder, which may not exist yet, is another one or
@@ -99,58 +108,68 @@ func isInside(path, other string) (bool, error) {
 	}
 }
 
-// backupRun is one run of the command.
-type backupRun struct {
-	from, to string
+// copyRun is one run of backup or of copy.
+type copyRun struct {
+	from, to home
 	notes    io.Writer // for the operator, while it goes on
 }
 
 // run opens both stores and copies. The source comes first, so that a mistyped
-// one leaves no folder behind.
-func (r backupRun) run(ctx context.Context) (result backup.Result, err error) {
+// one leaves no folder behind. It returns the head that the source had at the end.
+func (r copyRun) run(ctx context.Context) (result backup.Result, end eventlog.Head, err error) {
 	var closers []func() error
 	defer func() {
 		for i := len(closers) - 1; i >= 0; i-- {
 			err = errors.Join(err, closers[i]())
 		}
 	}()
-	source, err := openToRead(ctx, r.from)
+	quiet := slog.New(slog.NewTextHandler(r.notes, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	source, err := r.from.openToRead(ctx)
 	if err != nil {
-		return result, err
+		return result, end, err
 	}
 	closers = append(closers, source.Close)
-	objects, err := filesystem.Open(folder{r.from}.store(), filesystem.Options{ReadOnly: true})
-	if err != nil {
-		return result, fmt.Errorf("open the store of files: %w", err)
+	if err := source.Healthy(); err != nil && !errors.Is(err, metastore.ErrRebuild) {
+		return result, end, fmt.Errorf("open the store in %s: %w", r.from, advise(err))
 	}
-	closers = append(closers, objects.Close)
+	objects, closeObjects, err := r.from.openObjects(ctx, true, quiet)
+	if err != nil {
+		return result, end, err
+	}
+	closers = append(closers, closeObjects)
 
-	f := folder{r.to}
-	if err := f.vacant(); err != nil {
-		return result, fmt.Errorf("--to: %w", err)
+	if r.to.inFolder() {
+		if err := r.to.folder.vacant(); err != nil {
+			return result, end, fmt.Errorf("--to: %w", err)
+		}
 	}
-	if err := f.make(); err != nil {
-		return result, err
-	}
-	unlock, err := f.lock()
+	unlock, err := r.to.claim(true)
 	if err != nil {
-		return result, fmt.Errorf("--to: %w", err)
+		return result, end, fmt.Errorf("--to: %w", err)
 	}
 	closers = append(closers, unlock)
-	copied, err := openLedger(ctx, f, metastore.Options{}, nil)
+	copied, err := r.to.openLedger(ctx, metastore.Options{Log: quiet}, true, nil)
 	if err != nil {
-		return result, err
+		return result, end, err
 	}
 	closers = append(closers, copied.Close)
-	files, err := filesystem.Open(f.store(), filesystem.Options{})
-	if err != nil {
-		return result, fmt.Errorf("open the store of files: %w", err)
+	if err := copied.Alone(ctx); err != nil {
+		return result, end, fmt.Errorf("--to: %w", err)
 	}
-	closers = append(closers, files.Close)
-	return backup.Run(ctx,
+	files, closeFiles, err := r.to.openObjects(ctx, false, quiet)
+	if err != nil {
+		return result, end, err
+	}
+	closers = append(closers, closeFiles)
+	result, err = backup.Run(ctx,
 		backup.Source{Ledger: source, Objects: map[string]backup.Objects{storeOfFiles: objects}},
 		backup.Target{Ledger: copied, Objects: map[string]storagedriver.Driver{storeOfFiles: files}},
 		reportBackup(r.notes))
+	if err != nil {
+		return result, end, err
+	}
+	end, err = source.Events().Head(ctx)
+	return result, end, err
 }
 
 // reportBackup returns a progress that writes a line at the start and then now
@@ -169,7 +188,7 @@ func reportBackup(w io.Writer) func(backup.Progress) {
 }
 
 // explain adds to a failure what the operator can do about it.
-func (r backupRun) explain(err error) error {
+func (r copyRun) explain(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return errors.New("the backup was interrupted; the copy is whole up to where it came: run it again to go on")
 	}
@@ -189,7 +208,7 @@ func (r backupRun) explain(err error) error {
 }
 
 // damaged lists what could not be copied, and is the error that says so.
-func (r backupRun) damaged(result backup.Result) error {
+func (r copyRun) damaged(result backup.Result) error {
 	if result.Damaged == 0 {
 		return nil
 	}
@@ -208,7 +227,7 @@ func place(r fact.Receipt) string {
 	if r.Store == fact.Content {
 		return "a row of the database"
 	}
-	return filepath.Join(storeName, "objects", filepath.FromSlash(r.Locator))
+	return filepath.Join(storeName, filepath.FromSlash(filesystem.Name(r.Locator)))
 }
 
 func printResult(w io.Writer, r backup.Result, to string) error {

@@ -23,6 +23,8 @@ var chores = []struct {
 	{"import", []string{"import --from layout --as team/tool --data data --dry-run", "import --from layout --as team/tool --data data",
 		"import --from layout --as team/tool --data data", "tag list team/tool --data data", "import --from layout --as team/tool --data data --json",
 		"backup --to copy", "import --from layout --data data", "import --from nosuch --data data", "import --from copy --data data", "import"}},
+	{"epoch", []string{"epoch --reason restored", "epoch --reason restored-again --json", "events --kind v1.log.epoch_started --data data", "rebuild --check",
+		"epoch", "epoch --reason lost --data nosuch"}},
 	{"serve", []string{"serve --listen 0.0.0.0:5002", "serve --admin-listen 0.0.0.0:5003", "serve --listen nowhere", "serve --log-format xml", "serve data"}},
 }
 
@@ -33,6 +35,7 @@ var choreDifferences = []struct {
 }{
 	{regexp.MustCompile(`log [0-9a-f]{32}: (\d+) events, running hash [0-9a-f]{64}`), "log RANDOM: $1 events, running hash RANDOM"},
 	{regexp.MustCompile(`"log":"[^"]*"`), `"log":"RANDOM"`},
+	{regexp.MustCompile(`(v1\.log\.epoch_started   system     )[0-9a-f]{32}`), "${1}RANDOM"},
 	{regexp.MustCompile(`"seconds":[0-9.e-]+`), `"seconds":0.1`},
 	{regexp.MustCompile(` in \d+(\.\d+)?m?s\.`), " in 100ms."},
 	{regexp.MustCompile(`(?m)^.* copied; .* objects checked\n`), ""}, // progress

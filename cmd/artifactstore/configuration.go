@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -17,9 +18,9 @@ func configCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Check the configuration as serve would, and start nothing",
-		Long: `Check reads FILE (or the file of --config), the environment, the flags and the
-certificate as serve would, and starts nothing. All problems are printed, each with its
-place.`,
+		Long: `Check reads FILE (or the file of --config), the environment, the flags, the
+certificate and the files that hold secrets as serve would, and starts nothing: it asks neither
+the database nor the bucket. All problems are printed, each with its place.`,
 		Example: `  artifactstore config check /etc/artifactstore.yaml`,
 		Args:    atMost(1),
 	}
@@ -37,6 +38,9 @@ place.`,
 			return err
 		}
 		if _, err := loadCertificate(c.TLS); err != nil {
+			return err
+		}
+		if err := readSecrets(&c.Config); err != nil {
 			return err
 		}
 		return answer(cmd.OutOrStdout(), *asJSON, map[string]bool{"valid": true}, "The configuration is valid.")
@@ -93,6 +97,13 @@ func configSchemaCommand() *cobra.Command {
 			return err
 		},
 	}
+}
+
+// readSecrets returns what is wrong with the files that hold secrets.
+func readSecrets(c *config.Config) error {
+	_, err := c.Database.Source()
+	_, _, keys := c.S3.AccessKey()
+	return errors.Join(err, keys)
 }
 
 // checkExposure refuses to open the registry to other machines by mistake.

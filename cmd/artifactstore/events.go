@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"artifactstore/eventlog"
 	"artifactstore/internal/admin"
 	"artifactstore/internal/adminclient"
 	"artifactstore/registry/fact"
@@ -24,7 +25,9 @@ with everything.
 
 With --follow it goes on with new events until it is interrupted, which is no failure.
 When the connection breaks it says so on standard error and makes a new one, as often as
-needed: each event is printed once, and none is left out.`,
+needed: each event is printed once, and none is left out. It ends with an error when the
+log no longer has what was printed or passed over: its store was restored from a backup, or
+is another one.`,
 		Example: `  artifactstore events --kind v1.tag.moved --kind v1.tag.deleted
   artifactstore events --after 1000 -n 100 --json
   artifactstore events --last 20
@@ -35,13 +38,17 @@ needed: each event is printed once, and none is left out.`,
 	l.logOnly = true
 	limit := l.limit()
 	var q adminclient.EventQuery
-	cmd.Flags().Uint64Var(&q.After, "after", 0, "start behind the event with this `SEQUENCE`")
+	after := cmd.Flags().String("after", "", "start behind this `PLACE`: the sequence of an event, or LOG:SEQUENCE:CHAIN, which the log must have")
 	last := cmd.Flags().Uint64("last", 0, "start with the last `N` events of the log; 0 means behind its end")
 	cmd.Flags().StringSliceVar(&q.Kinds, "kind", nil, "print only events of this `KIND`, such as v1.tag.moved; may be given more than once")
 	follow := cmd.Flags().BoolP("follow", "f", false, "go on with new events until interrupted")
 	completeFlag(cmd, "kind", fact.Kinds()...)
 	l.run(func(ctx context.Context, in *inside, _ []string) error {
 		q.Limit = *limit
+		var err error
+		if q.After, err = eventlog.ParseCursor(*after); err != nil {
+			return &usageError{cmd.CommandPath(), fmt.Sprintf("--after %s: %v", *after, err)}
+		}
 		if cmd.Flags().Changed("kind") && len(q.Kinds) == 0 {
 			return &usageError{cmd.CommandPath(), "--kind names no kind"}
 		}
@@ -49,11 +56,12 @@ needed: each event is printed once, and none is left out.`,
 			if cmd.Flags().Changed("after") {
 				return &usageError{cmd.CommandPath(), "--after and --last both say where to start: give only one of them"}
 			}
-			end, err := in.end(ctx)
-			if err != nil {
+			if q.After, err = in.end(ctx); err != nil {
 				return err
 			}
-			q.After = end - min(end, *last)
+			if end := uint64(q.After.Sequence); *last > 0 {
+				q.After = eventlog.Cursor{Sequence: eventlog.Sequence(end - min(end, *last))}
+			}
 		}
 		if !*follow {
 			return in.Events(ctx, q, in.printEvent)
@@ -61,7 +69,7 @@ needed: each event is printed once, and none is left out.`,
 		notice := func(err error, wait time.Duration) {
 			fmt.Fprintf(cmd.ErrOrStderr(), "artifactstore: the connection broke off (%v); trying again in %v\n", err, wait)
 		}
-		err := in.Follow(ctx, q, notice, func(e *adminclient.Event) error {
+		err = in.Follow(ctx, q, notice, func(e *adminclient.Event) error {
 			if err := in.printEvent(e); err != nil {
 				return err
 			}
@@ -75,17 +83,21 @@ needed: each event is printed once, and none is left out.`,
 	return cmd
 }
 
-// end is the sequence of the last event of the log.
-func (in *inside) end(ctx context.Context) (uint64, error) {
+// end is the cursor behind the last event of the log.
+func (in *inside) end(ctx context.Context) (eventlog.Cursor, error) {
 	document, err := in.Object(ctx, adminclient.Path("status"))
 	if err != nil {
-		return 0, err
+		return eventlog.Cursor{}, err
 	}
 	var s admin.Status
 	if err := json.Unmarshal(document, &s); err != nil {
-		return 0, fmt.Errorf("read the status: %w", err)
+		return eventlog.Cursor{}, fmt.Errorf("read the status: %w", err)
 	}
-	return s.Log.Sequence, nil
+	end, err := eventlog.ParseCursor(fmt.Sprintf("%s:%d:%s", s.Log.ID, s.Log.Sequence, s.Log.Chain))
+	if err != nil {
+		return eventlog.Cursor{}, fmt.Errorf("read the end of the log in the status: %w", err)
+	}
+	return end, nil
 }
 
 func (in *inside) printEvent(e *adminclient.Event) error {

@@ -205,7 +205,13 @@ func TestAReadingThatBreaksOffSaysWhereToGoOn(t *testing.T) {
 	r := run(t, dir, nil, "events", "--json", "--server", proxy)
 	r.expect(t, 1)
 	n := strings.Count(r.stdout, "\n")
-	if want := fmt.Sprintf("the log broke off after event %d: ", n); !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, fmt.Sprintf("; go on with --after %d", n)) {
-		t.Errorf("after %d lines it says %s", n, r.stderr)
+	want := regexp.MustCompile(fmt.Sprintf(`the log broke off after event %d: .*; go on with --after ([0-9a-f]{32}:%d:[0-9a-f]{64})\n`, n, n))
+	m := want.FindStringSubmatch(r.stderr)
+	if m == nil {
+		t.Fatalf("after %d lines it says %s", n, r.stderr)
+	}
+	rest := run(t, dir, nil, "events", "--json", "--server", s.admin, "--after", m[1])
+	if rest.expect(t, 0); !strings.HasPrefix(rest.stdout, fmt.Sprintf(`{"sequence":%d,`, n+1)) {
+		t.Errorf("it goes on with %s", rest.stdout)
 	}
 }

@@ -17,6 +17,7 @@ const (
 	databaseName = "artifactstore.db"
 	storeName    = "store"
 	lockName     = "lock"
+	idName       = "id" // of the folder, where the database is elsewhere
 )
 
 // folder is a data folder.
@@ -67,7 +68,7 @@ func (f folder) vacant() error {
 	}
 	for _, e := range entries {
 		switch name := e.Name(); {
-		case name == storeName, name == lockName, name == "lost+found":
+		case name == storeName, name == lockName, name == idName, name == "lost+found":
 		default:
 			return fmt.Errorf("%s holds no store, but other things such as %s: name a folder that is empty, or that is not there yet", f.path, name)
 		}
@@ -120,15 +121,6 @@ func existing(path string) (folder, error) {
 		err = fmt.Errorf("%w; run this as the user that the store belongs to, or as root", err)
 	}
 	return f, err
-}
-
-// ownExisting returns the data folder, which must hold a store, with its lock.
-func ownExisting(path string) (f folder, unlock func() error, err error) {
-	if f, err = existing(path); err != nil {
-		return f, nil, err
-	}
-	unlock, err = f.lock()
-	return f, unlock, err
 }
 
 // lock takes the exclusive lock of the data folder, which it does not make;

@@ -152,8 +152,8 @@ func (f *importFlags) target(ctx context.Context, stopped *config.Config, messag
 		endpoint, err := importer.ParseEndpoint(f.to, f.plainHTTP)
 		return endpoint, func() error { return nil }, err
 	}
-	endpoint := importer.Endpoint{Host: "store", Name: "the store in " + stopped.Data, PlainHTTP: true}
-	if _, err := existing(stopped.Data); err != nil && f.dryRun {
+	endpoint := importer.Endpoint{Host: "store", Name: "the store in " + homeOf(stopped).String(), PlainHTTP: true}
+	if _, err := existing(stopped.Data); err != nil && f.dryRun && !homeOf(stopped).shared() {
 		endpoint.Transport = inproc.Transport(http.HandlerFunc(nothing))
 		return endpoint, func() error { return nil }, nil
 	}
@@ -167,7 +167,8 @@ func (f *importFlags) target(ctx context.Context, stopped *config.Config, messag
 	if err != nil {
 		return endpoint, nil, err
 	}
-	endpoint.Transport = inproc.Transport(web.Wrap(routes(store), web.Options{Log: log, Failure: distribution.Failure}))
+	inside := routes(store, distribution.Options{Held: store.held, NoRedirect: true})
+	endpoint.Transport = inproc.Transport(web.Wrap(inside, web.Options{Log: log, Failure: distribution.Failure}))
 	return endpoint, store.close, nil
 }
 

@@ -127,7 +127,7 @@ func TestWrongCommandLinesExitWith2(t *testing.T) {
 		{[]string{"serve", "--lisen", "x"}, "unknown flag: --lisen"},
 		{[]string{"serve", "--insecure-no-auth=perhaps"}, "invalid argument"},
 		{[]string{"config", "check", "a", "b"}, `unexpected argument "b"`},
-		{[]string{"events", "--after", "-1"}, "invalid argument"},
+		{[]string{"events", "--after", "-1"}, "a cursor is LOG:SEQUENCE:CHAIN"},
 		{[]string{"version", "--yaml"}, "unknown flag"},
 		{[]string{"backup"}, "--to: name the folder of the copy"},
 		{[]string{"backup", "--to", "copy", "now"}, `unexpected argument "now"`},

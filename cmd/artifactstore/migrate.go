@@ -14,11 +14,15 @@ func migrateCommand() *cobra.Command {
 		Use:   "migrate",
 		Short: "Bring a store of an older version to this version",
 		Long: `Migrate brings a store of an older version to this version, step by step, and does
-nothing if that is done already. No server may run meanwhile. When it is interrupted, run it
-again: it goes on where it was. Serve does the same by itself when it starts. An older
-version cannot use the store afterwards, so make a backup first.`,
-		Example: `  artifactstore migrate --data /var/lib/artifactstore`,
-		Args:    noArguments,
+nothing if that is done already. When it is interrupted, run it again: it goes on where it was.
+
+A store in a data folder is migrated by serve as well, when it starts; no server may run
+meanwhile. A store in PostgreSQL is migrated by this command alone, which also makes the tables
+of a new one; its nodes may run meanwhile. Whether older versions can use the store afterwards
+is said in the release notes, and by the store itself, so make a backup first.`,
+		Example: `  artifactstore migrate --data /var/lib/artifactstore
+  artifactstore migrate --config /etc/artifactstore.yaml`,
+		Args: noArguments,
 	}
 	s := addSettings(cmd, "data")
 	asJSON := addJSON(cmd)
@@ -27,13 +31,14 @@ version cannot use the store afterwards, so make a backup first.`,
 		if err != nil {
 			return err
 		}
-		f, unlock, err := ownExisting(c.Data)
+		h := homeOf(&c.Config)
+		unlock, err := h.claim(false)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, unlock()) }()
 		steps := []migrationStep{}
-		ledger, err := openLedger(cmd.Context(), f, metastore.Options{}, func(m metastore.Migration) {
+		ledger, err := h.openLedger(cmd.Context(), metastore.Options{}, true, func(m metastore.Migration) {
 			steps = append(steps, migrationStep{m.Version, m.Name})
 			fmt.Fprintf(cmd.ErrOrStderr(), "migrating to version %d: %s\n", m.Version, m.Name)
 		})

@@ -38,22 +38,22 @@ difference, or at the first event that was changed, dropped, reordered or cut of
 		}
 		progress := reportProgress(cmd.ErrOrStderr())
 		if *check {
-			return checkViews(cmd.Context(), c.Data, progress, *asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return checkViews(cmd.Context(), homeOf(&c.Config), progress, *asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		}
-		return rebuildViews(cmd.Context(), c.Data, progress, *asJSON, cmd.OutOrStdout())
+		return rebuildViews(cmd.Context(), homeOf(&c.Config), progress, *asJSON, cmd.OutOrStdout())
 	}
 	return cmd
 }
 
 // rebuildViews rebuilds the views of the store in a data folder that nobody
 // else uses.
-func rebuildViews(ctx context.Context, path string, progress metastore.Progress, asJSON bool, w io.Writer) (err error) {
-	f, unlock, err := ownExisting(path)
+func rebuildViews(ctx context.Context, h home, progress metastore.Progress, asJSON bool, w io.Writer) (err error) {
+	unlock, err := h.claim(false)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	ledger, err := openLedger(ctx, f, metastore.Options{}, nil)
+	ledger, err := h.openLedger(ctx, metastore.Options{}, false, nil)
 	if err != nil {
 		return err
 	}
@@ -71,8 +71,8 @@ func rebuildViews(ctx context.Context, path string, progress metastore.Progress,
 }
 
 // checkViews proves that the views are what the log says.
-func checkViews(ctx context.Context, path string, progress metastore.Progress, asJSON bool, out, warnings io.Writer) (err error) {
-	ledger, err := openToRead(ctx, path)
+func checkViews(ctx context.Context, h home, progress metastore.Progress, asJSON bool, out, warnings io.Writer) (err error) {
+	ledger, err := h.openToRead(ctx)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -91,19 +90,15 @@ func serve(ctx context.Context, c *config.Config, w io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.close()) }()
 	watch.state(ctx, store)
-	data, err := filepath.Abs(c.Data)
-	if err != nil {
-		return fmt.Errorf("find data folder: %w", err)
-	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	doors, err := openDoors(ctx, c, store, certificate, log)
 	if err != nil {
 		return err
 	}
-	greet(c, doors, data, w)
+	greet(c, doors, w)
 	for _, d := range doors {
-		log.Info("serving", "door", d.name, "address", d.Addr().String(), "data", data, "tls", d.options.TLS != nil)
+		log.Info("serving", "door", d.name, "address", d.Addr().String(), "keeps", homeOf(c).keeps(), "tls", d.options.TLS != nil)
 	}
 	err = run(ctx, stop, store, doors, log)
 	log.Info("stopped")
@@ -141,7 +136,7 @@ func openDoors(ctx context.Context, c *config.Config, store *store, certificate 
 	if err != nil {
 		return nil, err
 	}
-	doors := []door{{listener, "registry", routes(store), o}}
+	doors := []door{{listener, "registry", routes(store, distribution.Options{Held: store.held}), o}}
 	if c.Admin.Listen == config.Off {
 		return doors, nil
 	}
@@ -157,7 +152,7 @@ func openDoors(ctx context.Context, c *config.Config, store *store, certificate 
 func run(ctx context.Context, stop context.CancelFunc, store *store, doors []door, log *slog.Logger) error {
 	var background sync.WaitGroup
 	background.Go(func() {
-		worker.Every(ctx, purgeInterval, func(ctx context.Context) { purgeUploads(ctx, store, log) })
+		worker.Exclusive(ctx, loggedLease{store.ledger, log}, "uploads", purgeInterval, func(ctx context.Context) { purgeUploads(ctx, store, log) })
 	})
 	failed := make([]error, len(doors))
 	for i, d := range doors {
@@ -173,9 +168,9 @@ func run(ctx context.Context, stop context.CancelFunc, store *store, doors []doo
 // routes is all that clients reach. It is no http.ServeMux because that
 // answers paths which are not clean by a redirect, before the API can refuse
 // them in its own form.
-func routes(store *store) http.Handler {
+func routes(store *store, o distribution.Options) http.Handler {
 	live, ready := web.Live(), web.Ready(store.ready)
-	api := distribution.New(store.registry, distribution.Options{Held: store.held})
+	api := distribution.New(store.registry, o)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.EscapedPath()
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -237,7 +232,7 @@ func newLogger(c config.Log, w io.Writer) *slog.Logger {
 
 // greet tells a person where everything is. Logs in JSON are for programs,
 // which would stumble over it.
-func greet(c *config.Config, doors []door, data string, w io.Writer) {
+func greet(c *config.Config, doors []door, w io.Writer) {
 	if c.Log.Format == config.JSON {
 		return
 	}
@@ -246,7 +241,7 @@ func greet(c *config.Config, doors []door, data string, w io.Writer) {
 	if c.TLS.Cert == "" {
 		scheme, plain = "http", "--plain-http"
 	}
-	fmt.Fprintf(w, "artifactstore listens on %s://%s and keeps its data in %s\n", scheme, address, data)
+	fmt.Fprintf(w, "artifactstore listens on %s://%s and keeps %s\n", scheme, address, homeOf(c).keeps())
 	fmt.Fprintf(w, "Push to it:  oras push %s %s/demo:v1 FILE    Stop it:  Ctrl-C\n", plain, near(address))
 	if len(doors) > 1 {
 		host, flag := near(doors[1].Addr()), ""

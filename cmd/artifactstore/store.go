@@ -16,11 +16,11 @@ import (
 	"artifactstore/internal/metastore"
 	"artifactstore/registry"
 	"artifactstore/storagedriver"
-	"artifactstore/storagedriver/filesystem"
 )
 
-// storeOfFiles is the logical name of the filesystem store in receipts. It is
-// part of the format of the log: see docs/format/layout.md.
+// storeOfFiles is the logical name, in receipts, of the store of objects,
+// whichever driver has them. It is part of the format of the log: see
+// docs/format/layout.md.
 const storeOfFiles = "files"
 
 // store is everything behind the front door, over one data folder.
@@ -33,8 +33,8 @@ type store struct {
 	closers  []func() error // in the order of opening
 }
 
-// openStore opens the store in the data folder, makes it if it is missing, and
-// migrates it. It holds the lock of the folder until close.
+// openStore opens the store that a configuration names; one in a data folder is
+// made if it is missing, and migrated. It holds the lock of the folder until close.
 func openStore(ctx context.Context, c *config.Config, log *slog.Logger, w *watch) (_ *store, err error) {
 	s := &store{watch: w}
 	defer func() {
@@ -42,28 +42,25 @@ func openStore(ctx context.Context, c *config.Config, log *slog.Logger, w *watch
 			err = errors.Join(err, s.close())
 		}
 	}()
-	f := folder{c.Data}
-	if err := f.make(); err != nil {
-		return nil, err
-	}
-	unlock, err := f.lock()
+	h := homeOf(c)
+	unlock, err := h.claim(true)
 	if err != nil {
 		return nil, err
 	}
 	s.closers = append(s.closers, unlock)
-	s.ledger, err = openLedger(ctx, f, w.batches(metastore.Options{Log: log}), func(m metastore.Migration) {
+	s.ledger, err = h.openLedger(ctx, w.batches(metastore.Options{Log: log}), false, func(m metastore.Migration) {
 		log.Info("migrating", "version", m.Version, "migration", m.Name)
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.closers = append(s.closers, s.ledger.Close)
-	return s, s.openRegistry(ctx, c, f, filesystem.Options{}, log)
+	return s, s.openRegistry(ctx, h, false, log)
 }
 
-// openInside opens the store in the data folder to look at it, beside a server
-// or without one: nothing is changed, and nothing locked. With logOnly there is
-// nothing but the log, which needs no views.
+// openInside opens the store to look at it, beside a server or without one:
+// nothing is changed, and nothing locked. With logOnly there is nothing but the
+// log, which needs no views.
 func openInside(ctx context.Context, c *config.Config, logOnly bool, log *slog.Logger) (_ *store, err error) {
 	s := new(store)
 	defer func() {
@@ -71,26 +68,28 @@ func openInside(ctx context.Context, c *config.Config, logOnly bool, log *slog.L
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.ledger, err = openToRead(ctx, c.Data); err != nil {
+	h := homeOf(c)
+	if s.ledger, err = h.openToRead(ctx); err != nil {
 		return nil, err
 	}
 	s.closers = append(s.closers, s.ledger.Close)
 	if err := s.ledger.Healthy(); logOnly && (err == nil || errors.Is(err, metastore.ErrRebuild)) {
 		return s, nil
 	}
-	return s, s.openRegistry(ctx, c, folder{c.Data}, filesystem.Options{ReadOnly: true}, log)
+	return s, s.openRegistry(ctx, h, true, log)
 }
 
 // openRegistry puts the registry on top of the ledger.
-func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, o filesystem.Options, log *slog.Logger) error {
+func (s *store) openRegistry(ctx context.Context, h home, readOnly bool, log *slog.Logger) error {
 	if err := s.ledger.Healthy(); err != nil {
-		return fmt.Errorf("open the store in %s: %w", f.path, advise(err))
+		return fmt.Errorf("open the store in %s: %w", h, advise(err))
 	}
-	driver, err := filesystem.Open(f.store(), o)
+	driver, closeDriver, err := h.openObjects(ctx, readOnly, log)
 	if err != nil {
-		return fmt.Errorf("open the store of files: %w", err)
+		return err
 	}
-	s.closers = append(s.closers, driver.Close)
+	s.closers = append(s.closers, closeDriver)
+	c := h.Config
 	s.held = budget.NewShare(int64(c.Limits.MemoryBudget) / 4)
 	memory := budget.New(int64(c.Limits.MemoryBudget) / 4 * 3)
 	stores := map[string]storagedriver.Driver{storeOfFiles: s.watch.driver(storeOfFiles, driver)}
@@ -99,6 +98,8 @@ func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, o 
 		MinFree:     int64(c.Storage.MinFree),
 		Budget:      memory,
 		BootID:      bootID(),
+
+		LinkLifetime: time.Duration(c.S3.RedirectExpiry),
 	})
 	if err != nil {
 		return fmt.Errorf("open the data plane: %w", err)
@@ -113,7 +114,7 @@ func (s *store) openRegistry(ctx context.Context, c *config.Config, f folder, o 
 		Log:            log,
 	})
 	if err != nil {
-		return fmt.Errorf("open the store in %s: %w", f.path, advise(err))
+		return fmt.Errorf("open the store in %s: %w", h, advise(err))
 	}
 	return nil
 }
@@ -141,33 +142,7 @@ func (s *store) close() error {
 
 // ready returns why pushes would be refused now, or nil.
 func (s *store) ready(ctx context.Context) error {
-	return errors.Join(s.ledger.Healthy(), s.registry.Ready(ctx))
-}
-
-// openLedger opens the database of a data folder whose lock is held, and
-// migrates it.
-func openLedger(ctx context.Context, f folder, o metastore.Options, progress func(metastore.Migration)) (*metastore.Store, error) {
-	ledger, err := metastore.Open(ctx, f.database(), o)
-	if err != nil {
-		return nil, fmt.Errorf("open the store in %s: %w", f.path, f.toWrite(advise(err)))
-	}
-	if err := ledger.Migrate(ctx, progress); err != nil {
-		return nil, errors.Join(fmt.Errorf("migrate the store in %s: %w", f.path, advise(err)), ledger.Close())
-	}
-	return ledger, nil
-}
-
-// openToRead opens the database of a data folder beside a server.
-func openToRead(ctx context.Context, path string) (*metastore.Store, error) {
-	f, err := existing(path)
-	if err != nil {
-		return nil, err
-	}
-	ledger, err := metastore.Open(ctx, f.database(), metastore.Options{ReadOnly: true})
-	if err != nil {
-		return nil, fmt.Errorf("open the store in %s: %w", path, f.toRead(advise(err)))
-	}
-	return ledger, nil
+	return errors.Join(s.ledger.Healthy(), s.ledger.Fit(), s.registry.Ready(ctx))
 }
 
 // advise adds to the error of a store what the operator can do about it.
@@ -176,7 +151,7 @@ func advise(err error) error {
 	case errors.Is(err, metastore.ErrNewer):
 		return fmt.Errorf("%w; use that version or a later one; nothing in the store was changed", err)
 	case errors.Is(err, metastore.ErrOutdated):
-		return fmt.Errorf("%w; run 'artifactstore migrate' or 'artifactstore serve', which migrates by itself", err)
+		return fmt.Errorf("%w; run 'artifactstore migrate'", err)
 	case errors.Is(err, metastore.ErrRebuild):
 		return fmt.Errorf("%w; run 'artifactstore rebuild'", err)
 	}

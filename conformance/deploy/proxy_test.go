@@ -28,7 +28,7 @@ import (
 func TestBehindNginx(t *testing.T) {
 	t.Parallel()
 	s := harness.Start(t)
-	p := startNginx(t, s.Host())
+	p := startNginx(t, "compose/nginx.conf", "/dev/stdout", "http://artifactstore:5000", "http://"+s.Host())
 
 	t.Run("oras pushes and pulls with TLS and a password", func(t *testing.T) {
 		oras := harness.Tool{Path: harness.Need(t, "oras", "the oras command is one of the clients that must work"), Dir: t.TempDir()}
@@ -131,9 +131,10 @@ func (p *proxy) do(t *testing.T, method, path string, body []byte, password bool
 	return harness.Reply{Status: resp.StatusCode, Header: resp.Header, Body: text}
 }
 
-// startNginx runs nginx in front of a server, with other paths and addresses
-// than in the example and nothing else changed. It ends with the test.
-func startNginx(t *testing.T, server string) *proxy {
+// startNginx runs nginx with an example, with other paths and addresses and
+// nothing else changed: log is the file of its access log there, servers are pairs of an
+// address there and the one to use. It ends with the test.
+func startNginx(t *testing.T, name, log string, servers ...string) *proxy {
 	t.Helper()
 	nginx := harness.Tool{Path: harness.Need(t, "nginx", "the example that puts nginx in front must work"), Dir: t.TempDir()}
 	host, dir := freeAddress(t), nginx.Dir
@@ -145,9 +146,9 @@ func startNginx(t *testing.T, server string) *proxy {
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		temporary += kind + "_temp_path " + filepath.Join(dir, kind) + "; "
 	}
-	config := write(t, filepath.Join(dir, "nginx.conf"), substitute(t, example(t, "compose/nginx.conf"),
-		"http {", "http { "+temporary, "listen 443 ssl", "listen "+host+" ssl", "http://artifactstore:5000", "http://"+server,
-		"/etc/nginx/tls/", dir+"/", "/etc/nginx/htpasswd", dir+"/htpasswd", "/dev/stdout", p.log))
+	pairs := append([]string{"http {", "http { " + temporary, "listen 443 ssl", "listen " + host + " ssl",
+		"/etc/nginx/tls/", dir + "/", "/etc/nginx/htpasswd", dir + "/htpasswd", log, p.log}, servers...)
+	config := write(t, filepath.Join(dir, "nginx.conf"), substitute(t, example(t, name), pairs...))
 	// Another user could not read the folder of the test.
 	args := []string{"-p", dir, "-c", config, "-e", filepath.Join(dir, "error.log"), "-g", "daemon off; user root; pid " + filepath.Join(dir, "nginx.pid") + ";"}
 	nginx.Run(t, append([]string{"-t"}, args...)...)

@@ -5,7 +5,6 @@ package logtest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -46,6 +45,10 @@ const (
 	Drop          Edit = "drop the event"
 	Swap          Edit = "swap the event with the next one"
 	Cut           Edit = "cut the log before the event"
+	// Restore makes the log what it was before the event, from where it goes
+	// on; at is never 1. It may be called while the log is followed, on the
+	// goroutine of the handler.
+	Restore Edit = "restore the log as it was before the event"
 )
 
 // faults has the edits that Verify must find.
@@ -74,12 +77,20 @@ func Run(t *testing.T, open func(t *testing.T) Log) {
 		{"a follower gets an event again that its handler failed on", followAgain},
 		{"a follower goes on where it was in another process", followReopen},
 		{"a follower that ends has remembered what was done", followCancelled},
+		{"a cursor finds its place", findCursor},
+		{"a follower stops at another log", followOtherLog},
+		{"a follower stops when it is ahead of its log", followShorter},
+		{"a follower stops at a log that was restored and has gone on", followRegrown},
+		{"a follower goes on after a restore that lost nothing of what it saw", followRestored},
+		{"a follower stops when its log is replaced meanwhile", followReplaced},
+		{"a follower stops when its log is cut meanwhile", followCut},
 		{"an erased private part is no fault", erased},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}
 	for _, edit := range faults {
 		t.Run("found: "+string(edit), func(t *testing.T) { tampered(t, open(t), edit) })
+		t.Run("not followed: "+string(edit), func(t *testing.T) { followTampered(t, open(t), edit) })
 	}
 }
 
@@ -273,107 +284,6 @@ func waitGivesUp(t *testing.T, l Log) {
 	cancel()
 	if err := <-got; !errors.Is(err, context.Canceled) {
 		t.Errorf("Wait gave %v", err)
-	}
-}
-
-func cursors(t *testing.T, l Log) {
-	for _, name := range []string{"a", "b"} {
-		done, err := l.Cursor(t.Context(), name)
-		must(t, err)
-		if done != 0 {
-			t.Errorf("new cursor %s is at %d", name, done)
-		}
-	}
-	must(t, l.SetCursor(t.Context(), "a", 7))
-	must(t, l.SetCursor(t.Context(), "b", 8))
-	must(t, l.SetCursor(t.Context(), "a", 9))
-	l.Reopen(t)
-	for name, want := range map[string]eventlog.Sequence{"a": 9, "b": 8} {
-		done, err := l.Cursor(t.Context(), name)
-		must(t, err)
-		if done != want {
-			t.Errorf("cursor %s is at %d, want %d", name, done, want)
-		}
-	}
-}
-
-var errEnough = errors.New("enough")
-
-// follow runs a follower until it has seen the event last, or until the
-// handler fails, and returns the sequences that it saw.
-func follow(t *testing.T, l Log, last eventlog.Sequence, handle func(eventlog.Sequence) error) []eventlog.Sequence {
-	t.Helper()
-	var seen []eventlog.Sequence
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	f := eventlog.Follower{Name: "test", Log: l, Cursors: l, Page: 4}
-	err := f.Run(ctx, func(_ context.Context, e eventlog.Event) error {
-		seen = append(seen, e.Sequence)
-		if err := handle(e.Sequence); err != nil {
-			return err
-		}
-		if e.Sequence == last {
-			cancel()
-		}
-		return nil
-	})
-	if !errors.Is(err, errEnough) && !errors.Is(err, context.Canceled) {
-		t.Fatalf("the follower ended with %v", err)
-	}
-	return seen
-}
-
-func expect(t *testing.T, got []eventlog.Sequence, first, last eventlog.Sequence) {
-	t.Helper()
-	var want []eventlog.Sequence
-	for s := first; s <= last; s++ {
-		want = append(want, s)
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("saw %v, want %v", got, want)
-	}
-}
-
-func followAll(t *testing.T, l Log) {
-	must(t, l.Append(t.Context(), 5))
-	appended := make(chan error, 1)
-	seen := follow(t, l, 11, func(s eventlog.Sequence) error {
-		if s == 5 {
-			go func() { appended <- l.Append(t.Context(), 6) }()
-		}
-		return nil
-	})
-	must(t, <-appended)
-	expect(t, seen, 1, 11)
-}
-
-func followAgain(t *testing.T, l Log) {
-	must(t, l.Append(t.Context(), 9))
-	seen := follow(t, l, 9, func(s eventlog.Sequence) error {
-		if s == 6 {
-			return fmt.Errorf("cannot now: %w", errEnough)
-		}
-		return nil
-	})
-	expect(t, seen, 1, 6)
-	expect(t, follow(t, l, 9, func(eventlog.Sequence) error { return nil }), 6, 9)
-}
-
-func followReopen(t *testing.T, l Log) {
-	must(t, l.Append(t.Context(), 4))
-	expect(t, follow(t, l, 4, func(eventlog.Sequence) error { return nil }), 1, 4)
-	l.Reopen(t)
-	must(t, l.Append(t.Context(), 2))
-	expect(t, follow(t, l, 6, func(eventlog.Sequence) error { return nil }), 5, 6)
-}
-
-func followCancelled(t *testing.T, l Log) {
-	must(t, l.Append(t.Context(), 4))
-	expect(t, follow(t, l, 2, func(eventlog.Sequence) error { return nil }), 1, 2)
-	done, err := l.Cursor(t.Context(), "test")
-	must(t, err)
-	if done != 2 {
-		t.Errorf("the cursor is at %d, want 2", done)
 	}
 }
 

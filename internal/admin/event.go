@@ -36,29 +36,32 @@ type feed struct {
 	kinds  []string
 	left   uint64 // events that may still be sent
 
-	after  eventlog.Sequence
-	page   int       // how many events to read next
-	behind bool      // there were more events than were read last
-	begun  bool      // the header is written
-	began  time.Time // when events were read last
-	sent   time.Time // when the client was last sent something
+	cursor eventlog.Cursor // that the client gave
+	at     eventlog.Head   // how far the log was read
+	page   int             // how many events to read next
+	behind bool            // there were more events than were read last
+	begun  bool            // the header is written
+	began  time.Time       // when events were read last
+	sent   time.Time       // when the client was last sent something
 }
 
-// events streams the log from a cursor. As lines of JSON it ends with the log
-// as it was at the start; as server-sent events, where the last id that a
-// client has seen is its cursor, it goes on with what is appended.
+// events streams the log from a cursor, which must be of this log. As lines of
+// JSON it ends with the log as it was at the start; as server-sent events, where
+// the last id that a client has seen is its cursor, it goes on with what is
+// appended, as long as that continues what was sent.
 func (d *door) events(w http.ResponseWriter, r *http.Request) error {
 	f, err := d.feed(w, r)
 	if err != nil {
 		return err
 	}
+	if f.at, err = f.cursor.Find(r.Context(), d.Log); errors.Is(err, eventlog.ErrDiverged) {
+		return &refusal{http.StatusConflict, "CURSOR_UNKNOWN", err.Error()}
+	} else if err != nil {
+		return err
+	}
 	head, err := d.Log.Head(r.Context())
 	if err != nil {
 		return err
-	}
-	if f.after > head.Sequence {
-		return &refusal{http.StatusConflict, "CURSOR_UNKNOWN", fmt.Sprintf(
-			"the log ends with event %d: this cursor is of another log, or of one that was restored", head.Sequence)}
 	}
 	f.head, f.stream = head, prefers(r, "text/event-stream", "application/x-ndjson")
 	switch {
@@ -107,8 +110,8 @@ func (d *door) feed(w http.ResponseWriter, r *http.Request) (*feed, error) {
 		q.after = id
 	}
 	f := &feed{d: d, w: w, kinds: q.values["kind"], left: math.MaxUint64, page: eventPage}
-	if f.after, err = q.sequence(); err != nil {
-		return nil, err
+	if f.cursor, err = eventlog.ParseCursor(q.after); err != nil {
+		return nil, badRequest("after: " + err.Error())
 	}
 	if q.values.Has("n") { // which parseQuery found to be a number
 		f.left, _ = strconv.ParseUint(q.values.Get("n"), 10, 64)
@@ -123,13 +126,13 @@ func (d *door) feed(w http.ResponseWriter, r *http.Request) (*feed, error) {
 
 // until sends the events up to a sequence as lines of JSON.
 func (f *feed) until(ctx context.Context, end eventlog.Sequence) error {
-	for f.after < end && f.left > 0 {
-		before := f.after
-		if err := f.next(ctx, int(min(uint64(f.page), uint64(end-f.after)))); err != nil {
+	for f.at.Sequence < end && f.left > 0 {
+		before := f.at.Sequence
+		if err := f.next(ctx, int(min(uint64(f.page), uint64(end-before)))); err != nil {
 			return err
 		}
-		if f.after == before {
-			return fmt.Errorf("the log ends with event %d, not with %d", f.after, end)
+		if f.at.Sequence == before {
+			return fmt.Errorf("the log ends with event %d, not with %d", before, end)
 		}
 	}
 	return nil
@@ -138,7 +141,7 @@ func (f *feed) until(ctx context.Context, end eventlog.Sequence) error {
 // next reads some events behind the cursor, at most limit, sends those that the
 // client wants, and moves the cursor behind all of them.
 func (f *feed) next(ctx context.Context, limit int) error {
-	page, err := f.d.Log.Read(ctx, f.after, limit)
+	page, err := f.d.Log.Read(ctx, f.at.Sequence, limit)
 	if err != nil {
 		return err
 	}
@@ -149,18 +152,32 @@ func (f *feed) next(ctx context.Context, limit int) error {
 	page = page[:kept]
 	f.page = min(eventPage, 2*max(1, kept))
 	for i := range page {
+		at, err := f.follows(&page[i])
+		if err != nil {
+			return err
+		}
 		if f.wants(page[i].Kind) {
 			text, err := f.text(ctx, &page[i])
 			if err != nil {
 				return err
 			}
-			if err := f.send(entry{page[i].Sequence, page[i].Kind, text}); err != nil {
+			if err := f.send(entry{at: at, kind: page[i].Kind, text: text}); err != nil {
 				return err
 			}
 		}
-		f.after = page[i].Sequence
+		f.at = at
 	}
 	return nil
+}
+
+// follows returns the place behind an event. In a stream the event must go on
+// with what was read before: the log may be replaced meanwhile. As lines also a
+// damaged log can be looked at.
+func (f *feed) follows(e *eventlog.Event) (eventlog.Head, error) {
+	if f.stream {
+		return f.at.Follows(e)
+	}
+	return eventlog.Head{Log: f.at.Log, Sequence: e.Sequence, Time: e.Time, Chain: e.Chain}, nil
 }
 
 // fit is how many events of a page amount to a number of bytes: at least one,
@@ -213,7 +230,7 @@ func (f *feed) send(e entry) error {
 	if !f.stream {
 		return f.write(e.text, []byte("\n"))
 	}
-	return f.write(fmt.Appendf(nil, "id: %d\nevent: %s\ndata: ", e.sequence, e.kind), e.text, []byte("\n\n"))
+	return f.write(fmt.Appendf(nil, "id: %s\nevent: %s\ndata: ", e.at.Cursor(), e.kind), e.text, []byte("\n\n"))
 }
 
 func (f *feed) write(parts ...[]byte) error {
@@ -284,7 +301,11 @@ func (f *feed) step(ctx context.Context) error {
 		err = nil
 	}
 	if err == nil && time.Since(f.sent) >= heartbeat {
-		err = f.write(fmt.Appendf(nil, ": waiting\nid: %d\n\n", f.after))
+		// That the log cannot be read now is for the next event to find.
+		if _, err := f.at.Cursor().Find(ctx, f.d.Log); errors.Is(err, eventlog.ErrDiverged) {
+			return err
+		}
+		err = f.write(fmt.Appendf(nil, ": waiting\nid: %s\n\n", f.at.Cursor()))
 	}
 	return err
 }
@@ -294,7 +315,7 @@ func (f *feed) step(ctx context.Context) error {
 func (f *feed) wait(ctx context.Context) error {
 	until, cancel := context.WithDeadline(ctx, f.sent.Add(heartbeat))
 	defer cancel()
-	if err := f.d.Log.Wait(until, f.after); err != nil || f.behind {
+	if err := f.d.Log.Wait(until, f.at.Sequence); err != nil || f.behind {
 		return err
 	}
 	select {
@@ -306,10 +327,10 @@ func (f *feed) wait(ctx context.Context) error {
 }
 
 // round sends some events: from the tail that all streams share, if the cursor
-// is near enough to the end of the log.
+// is near enough to the end of the log and the tail goes on from it.
 func (f *feed) round(ctx context.Context) error {
 	f.began = time.Now()
-	entries, last, err := f.d.tail.after(ctx, f.after)
+	entries, last, err := f.d.tail.after(ctx, f.at)
 	if err != nil {
 		return err
 	}
@@ -322,8 +343,8 @@ func (f *feed) round(ctx context.Context) error {
 				return err
 			}
 		}
-		f.after = e.sequence
+		f.at = e.at
 	}
-	f.behind = f.after < last
+	f.behind = f.at.Sequence < last
 	return nil
 }

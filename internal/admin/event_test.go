@@ -19,7 +19,6 @@ import (
 	"artifactstore/internal/admin"
 	"artifactstore/internal/inproc"
 	"artifactstore/registry/fact"
-	"artifactstore/registry/identity"
 )
 
 // lines has the events of a log after a sequence as the API has to send them.
@@ -153,8 +152,10 @@ func (s *stream) read() (text string, err error) {
 func (s *stream) next(sequence int, text string) {
 	s.t.Helper()
 	m := messages([]byte(s.block()))[0]
-	if sequence > 0 && m.id != fmt.Sprint(sequence) || m.data != text || !strings.HasPrefix(text, fmt.Sprintf(`{"sequence":%s,`, m.id)) ||
-		!strings.Contains(text, fmt.Sprintf(`"kind":%q`, m.event)) {
+	c, err := eventlog.ParseCursor(m.id)
+	must(s.t, err)
+	if sequence > 0 && int(c.Sequence) != sequence || m.data != text || !strings.HasPrefix(text, fmt.Sprintf(`{"sequence":%d,`, c.Sequence)) ||
+		!strings.Contains(text, fmt.Sprintf(`"kind":%q`, m.event)) || c.Log == "" || !strings.Contains(text, fmt.Sprintf(`"chain":"%s"`, c.Chain)) {
 		s.t.Fatalf("message %+v, want event %d: %s", m, sequence, text)
 	}
 }
@@ -167,6 +168,37 @@ type fakeLog struct {
 	size   int // of payloads
 	pages  int // read so far
 	ctx    ctx // of the last page
+	// What events have, if it is not the default.
+	payload []byte
+	actor   string
+}
+
+// fakeLogID is the id of every fakeLog.
+var fakeLogID = strings.Repeat("0", 32)
+
+// head is Head while mu is held.
+func (l *fakeLog) head() eventlog.Head {
+	if len(l.events) == 0 {
+		return eventlog.Origin(fakeLogID)
+	}
+	last := &l.events[len(l.events)-1]
+	return eventlog.Head{Log: fakeLogID, Sequence: last.Sequence, Time: last.Time, Chain: last.Chain}
+}
+
+// restore makes the log end with an event, and goes on otherwise than before.
+func (l *fakeLog) restore(last int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = slices.Clone(l.events[:last])
+	l.actor = "b"
+}
+
+// cursor is the text of the place behind an event.
+func (l *fakeLog) cursor(sequence int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.events[sequence-1]
+	return eventlog.Cursor{Log: fakeLogID, Sequence: e.Sequence, Chain: e.Chain}.String()
 }
 
 func (l *fakeLog) append(kinds ...eventlog.Kind) {
@@ -177,8 +209,14 @@ func (l *fakeLog) append(kinds ...eventlog.Kind) {
 		if l.size >= 1<<16 {    // {"n": text}
 			payload = append([]byte{0xa1, 0x61, 'n', 0x7a, byte(l.size >> 24), byte(l.size >> 16), byte(l.size >> 8), byte(l.size)}, bytes.Repeat([]byte("x"), l.size)...)
 		}
-		l.events = append(l.events, eventlog.Event{Sequence: eventlog.Sequence(len(l.events) + 1), Kind: kind, ID: strings.Repeat("0", 32), Actor: "a",
-			Payload: payload, PayloadDigest: identity.FromBytes(identity.BLAKE3, payload), PrivateDigest: identity.FromBytes(identity.BLAKE3, nil)})
+		if l.payload != nil {
+			payload = l.payload
+		}
+		e := eventlog.Event{Kind: kind, ID: fmt.Sprintf("%032d", len(l.events)), Actor: l.actor, Payload: payload}
+		if _, err := l.head().Seal(&e); err != nil {
+			panic(err)
+		}
+		l.events = append(l.events, e)
 	}
 	l.Announce(eventlog.Sequence(len(l.events)))
 }
@@ -186,14 +224,14 @@ func (l *fakeLog) append(kinds ...eventlog.Kind) {
 func (l *fakeLog) Head(ctx) (eventlog.Head, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return eventlog.Head{Log: strings.Repeat("0", 32), Sequence: eventlog.Sequence(len(l.events))}, nil
+	return l.head(), nil
 }
 
 func (l *fakeLog) Read(ctx ctx, after eventlog.Sequence, limit int) ([]eventlog.Event, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pages, l.ctx = l.pages+1, ctx
-	rest := l.events[after:]
+	rest := l.events[min(int(after), len(l.events)):]
 	return slices.Clone(rest[:min(limit, len(rest))]), nil
 }
 
@@ -232,15 +270,17 @@ func TestStreamIsNeverSilentForLong(t *testing.T) {
 		began := time.Now()
 		s, done := bubble(t, admin.Options{Log: log}, "?kind=v1.tag.moved")
 		defer done()
-		expect := func(want string, at time.Duration) {
+		expect := func(want string, sequence int, at time.Duration) {
 			t.Helper()
 			got := s.block()
+			want = strings.ReplaceAll(want, "CURSOR", log.cursor(sequence))
 			if got, _, _ = strings.Cut(got, "\ndata"); got != want || time.Since(began) != at {
 				t.Fatalf("%q after %v, want %q after %v", got, time.Since(began), want, at)
 			}
 		}
-		expect("id: 1\nevent: v1.tag.moved", 0)
-		expect(": waiting\nid: 1\n\n", admin.Heartbeat)
+		const event, waiting = "id: CURSOR\nevent: v1.tag.moved", ": waiting\nid: CURSOR\n\n"
+		expect(event, 1, 0)
+		expect(waiting, 1, admin.Heartbeat)
 		// Events that the client does not want are no sign of life, but they
 		// move its cursor.
 		go func() {
@@ -252,10 +292,10 @@ func TestStreamIsNeverSilentForLong(t *testing.T) {
 			log.append(fact.KindTagMoved)
 		}()
 		synctest.Wait()
-		expect(": waiting\nid: 16\n\n", 2*admin.Heartbeat)
-		expect(": waiting\nid: 31\n\n", 3*admin.Heartbeat)
-		expect("id: 42\nevent: v1.tag.moved", admin.Heartbeat+40500*time.Millisecond)
-		expect(": waiting\nid: 42\n\n", 2*admin.Heartbeat+40500*time.Millisecond)
+		expect(waiting, 16, 2*admin.Heartbeat)
+		expect(waiting, 31, 3*admin.Heartbeat)
+		expect(event, 42, admin.Heartbeat+40500*time.Millisecond)
+		expect(waiting, 42, 2*admin.Heartbeat+40500*time.Millisecond)
 	})
 }
 
@@ -358,7 +398,7 @@ func TestManyOpenStreamsCostLittle(t *testing.T) {
 		t.Errorf("%d bytes for each stream", each)
 	}
 	log.append(fact.KindTagMoved)
-	read("id: 1")
+	read("id: " + fakeLogID + ":1:")
 }
 
 // inUse is the memory of heap and stacks after a collection.
@@ -390,7 +430,7 @@ func TestFollowersAtManyPlaces(t *testing.T) {
 		followers.Go(func() {
 			for want := after + 1; want <= behind; want++ {
 				text, err := f.read()
-				if err != nil || !strings.HasPrefix(text, fmt.Sprintf("id: %d\n", want)) {
+				if err != nil || !strings.HasPrefix(text, fmt.Sprintf("id: %s:%d:", fakeLogID, want)) {
 					t.Errorf("follower %d: %.100q and %v, want %d", i, text, err, want)
 					return
 				}

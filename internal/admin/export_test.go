@@ -1,9 +1,11 @@
 package admin
 
 import (
+	"context"
 	"net/http"
 	"time"
 
+	"artifactstore/eventlog"
 	"artifactstore/registry"
 )
 
@@ -46,4 +48,20 @@ func ParseQuery(r *http.Request) (n int, sequence uint64, place []int64, err err
 		return 0, 0, nil, placeErr
 	}
 	return q.n, uint64(at), place, nil
+}
+
+// Tail is the end of a log for all who follow it.
+type Tail struct{ tail tail }
+
+// NewTail returns one of a log.
+func NewTail(log eventlog.Reader) *Tail { return &Tail{tail{log: log}} }
+
+// After returns the places behind the events that the tail gives.
+func (t *Tail) After(ctx context.Context, at eventlog.Head) ([]eventlog.Head, error) {
+	entries, _, err := t.tail.after(ctx, at)
+	var places []eventlog.Head
+	for _, e := range entries {
+		places = append(places, e.at)
+	}
+	return places, err
 }

@@ -24,6 +24,7 @@ func created(repository string) fact.Fact { return &fact.RepositoryCreated{Repos
 func (s *server) furnish() {
 	s.t.Helper()
 	app := s.pushImage("team/app", "v1", 1)
+	s.startEpoch()
 	s.pushImage("team/app", "moving", 2)
 	s.putManifest("team/app", "moving", imageType, app).want(201)
 	for i := range 12 {
@@ -92,7 +93,7 @@ func (s *server) docker(repository string, seed int) []byte {
 func (s *server) expiring(from, reference, to string) {
 	s.t.Helper()
 	info := s.info(from, reference)
-	must(s.t, s.ledger.Update(s.t.Context(), registry.Caller{Actor: "system"}, func(v registry.View) (*registry.Change, error) {
+	must(s.t, s.ledger.Update(s.t.Context(), registry.Caller{Actor: "system"}, registry.Keys{}, func(v registry.View) (*registry.Change, error) {
 		d, err := registry.ParseDigest(info.Digest)
 		if err != nil {
 			return nil, err
@@ -174,4 +175,15 @@ func (s *server) everyPath() []string {
 		}
 	}
 	return paths
+}
+
+// startEpoch writes the event of an operator who has restored the store.
+func (s *server) startEpoch() {
+	s.t.Helper()
+	head, err := s.ledger.Events().Head(s.t.Context())
+	must(s.t, err)
+	must(s.t, s.ledger.Update(s.t.Context(), registry.System, registry.Keys{}, func(registry.View) (*registry.Change, error) {
+		return &registry.Change{Entries: []registry.Entry{{Reason: "restored", Fact: &fact.EpochStarted{
+			Log: head.Log, Sequence: uint64(head.Sequence), Chain: head.Chain.String()}}}}, nil
+	}))
 }

@@ -4,7 +4,10 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/gorilla/mux"
 
@@ -46,6 +49,8 @@ func parseQuery(r *http.Request, known ...string) (query, error) {
 			return query{}, badRequest("there is no parameter " + strconv.Quote(name))
 		case len(given) > 1 && !repeatable[name]:
 			return query{}, badRequest("the parameter " + name + " is given more than once")
+		case slices.ContainsFunc(given, isNoText): // which not every database can compare with
+			return query{}, badRequest("the parameter " + name + " must be text: UTF-8 without a zero byte")
 		}
 	}
 	q.after = values.Get("after")
@@ -58,6 +63,8 @@ func parseQuery(r *http.Request, known ...string) (query, error) {
 	}
 	return q, nil
 }
+
+func isNoText(s string) bool { return !utf8.ValidString(s) || strings.ContainsRune(s, 0) }
 
 // noQuery is parseQuery for what is not a list.
 func noQuery(r *http.Request) error {

@@ -79,7 +79,7 @@ func TestStreamsThatWaitForRoomKeepNothing(t *testing.T) {
 		}
 		all()
 		for _, s := range open {
-			if text := s.block(); !strings.HasPrefix(text, "id: 1\n") || len(text) < size {
+			if text := s.block(); !strings.HasPrefix(text, "id: "+fakeLogID+":1:") || len(text) < size {
 				t.Errorf("got %.100q of %d bytes", text, len(text))
 			}
 		}

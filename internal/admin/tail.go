@@ -13,9 +13,10 @@ const tailBytes = 256 << 10
 
 // entry is an event as it is sent. Its text is shared and never changed.
 type entry struct {
-	sequence eventlog.Sequence
-	kind     eventlog.Kind
-	text     []byte // in JSON
+	before eventlog.Hash // the running hash before the event
+	at     eventlog.Head // the log up to and including it
+	kind   eventlog.Kind
+	text   []byte // in JSON
 }
 
 // tail is the end of a log for all who follow it: however many they are, each
@@ -25,39 +26,43 @@ type tail struct {
 	log eventlog.Reader
 
 	mu      sync.Mutex // held while the log is read
-	entries []entry    // consecutive
+	entries []entry    // each goes on from the one before
 	bytes   int        // of their texts
 }
 
-// after returns some of the events behind a sequence, and the last one that the
-// tail has. It returns nil if they are not the tail's to give: the caller reads
-// the log itself.
-func (t *tail) after(ctx context.Context, sequence eventlog.Sequence) (entries []entry, last eventlog.Sequence, err error) {
+// after returns some of the events behind a place, and the sequence of the last
+// one that the tail has. It returns nil if they are not the tail's to give: the
+// caller reads the log itself. A log that does not go on from the place is an error.
+func (t *tail) after(ctx context.Context, at eventlog.Head) (entries []entry, last eventlog.Sequence, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := len(t.entries)
-	if n == 0 || sequence >= t.entries[n-1].sequence {
-		if n > 0 && sequence > t.entries[n-1].sequence {
-			t.entries, t.bytes = nil, 0 // nobody has followed for a while
+	if n == 0 || at.Sequence >= t.entries[n-1].at.Sequence {
+		if n > 0 && at != t.entries[n-1].at {
+			t.entries, t.bytes = nil, 0 // nobody has followed for a while, or the log was replaced
 		}
-		if err := t.read(ctx, sequence); err != nil {
+		if err := t.read(ctx, at); err != nil {
 			return nil, 0, err
 		}
 	}
-	if len(t.entries) == 0 || sequence+1 < t.entries[0].sequence {
+	if len(t.entries) == 0 || at.Sequence+1 < t.entries[0].at.Sequence {
 		return nil, 0, nil
 	}
-	last = t.entries[len(t.entries)-1].sequence
-	if sequence >= last { // the next event is a long one
+	last = t.entries[len(t.entries)-1].at.Sequence
+	if at.Sequence >= last { // the next event is a long one
 		return nil, 0, nil
 	}
-	entries = t.entries[sequence+1-t.entries[0].sequence:]
+	entries = t.entries[at.Sequence+1-t.entries[0].at.Sequence:]
+	if entries[0].before != at.Chain { // one of the two is of a log that was replaced
+		return nil, 0, nil
+	}
 	return slices.Clone(entries[:fitText(entries)]), last, nil
 }
 
-// read adds a page to the tail.
-func (t *tail) read(ctx context.Context, sequence eventlog.Sequence) error {
-	page, err := t.log.Read(ctx, sequence, eventPage)
+// read adds a page to the tail, up to an event that does not go on from the one
+// before; if that is the first, it is the error.
+func (t *tail) read(ctx context.Context, at eventlog.Head) error {
+	page, err := t.log.Read(ctx, at.Sequence, eventPage)
 	if err != nil {
 		return err
 	}
@@ -65,12 +70,20 @@ func (t *tail) read(ctx context.Context, sequence eventlog.Sequence) error {
 		if len(page[i].Payload) > freeAnswer {
 			break
 		}
+		next, err := at.Follows(&page[i])
+		if err != nil && i > 0 {
+			break
+		}
+		if err != nil {
+			return err
+		}
 		text, err := page[i].JSON()
 		if err != nil {
 			return err
 		}
-		t.entries = append(t.entries, entry{page[i].Sequence, page[i].Kind, text})
+		t.entries = append(t.entries, entry{at.Chain, next, page[i].Kind, text})
 		t.bytes += len(text)
+		at = next
 	}
 	drop := 0
 	for ; t.bytes > tailBytes; drop++ {

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"artifactstore/eventlog"
 )
 
 const (
@@ -26,9 +28,9 @@ const (
 
 // EventQuery says which events are wanted.
 type EventQuery struct {
-	After uint64   // those behind this sequence
-	Kinds []string // of these kinds; empty means all
-	Limit uint64   // at most so many; 0 means all
+	After eventlog.Cursor // those behind this place
+	Kinds []string        // of these kinds; empty means all
+	Limit uint64          // at most so many; 0 means all
 }
 
 // Event is one event of the log.
@@ -46,12 +48,12 @@ type Event struct {
 
 // Cut is a reading of the log that broke off.
 type Cut struct {
-	After uint64 // the last event that came
+	After eventlog.Cursor // behind the last event that came
 	Err   error
 }
 
 func (e *Cut) Error() string {
-	return fmt.Sprintf("the log broke off after event %d: %v", e.After, e.Err)
+	return fmt.Sprintf("the log broke off after event %d: %v", e.After.Sequence, e.Err)
 }
 
 func (e *Cut) Unwrap() error { return e.Err }
@@ -62,14 +64,13 @@ type reading struct {
 	query  EventQuery // After is the cursor, Limit what is left of it
 	left   bool       // whether Limit is a limit
 	log    string     // the id of the log, once it is known
-	last   Event      // the last one that was handed on, without its JSON
 	each   func(*Event) error
 }
 
 // Events calls each with the events that are there, in order. If the answer
 // breaks off the error is a *Cut.
 func (c *Client) Events(ctx context.Context, q EventQuery, each func(*Event) error) error {
-	r := &reading{client: c, query: q, left: q.Limit > 0, each: each}
+	r := &reading{client: c, query: q, left: q.Limit > 0, log: q.After.Log, each: each}
 	const mediaType = "application/x-ndjson"
 	res, err := r.ask(ctx, mediaType)
 	if err != nil {
@@ -79,7 +80,7 @@ func (c *Client) Events(ctx context.Context, q EventQuery, each func(*Event) err
 	for err == nil {
 		var line []byte
 		if line, err = readLine(lines); err == nil {
-			err = r.take(line)
+			err = r.take(line, "")
 		}
 	}
 	own, consumer := errors.AsType[*stopped](err)
@@ -98,9 +99,10 @@ func (c *Client) Events(ctx context.Context, q EventQuery, each func(*Event) err
 // in order and each once, until ctx is done, whose cause it returns, or the
 // limit is reached. A connection that breaks is made again from where it was;
 // notice is told why, and what will be waited. Only the first connection must
-// succeed at once.
+// succeed at once. A log that no longer has what was handed on, or was skipped
+// for its kind, ends it.
 func (c *Client) Follow(ctx context.Context, q EventQuery, notice func(error, time.Duration), each func(*Event) error) error {
-	r := &reading{client: c, query: q, left: q.Limit > 0, each: each}
+	r := &reading{client: c, query: q, left: q.Limit > 0, log: q.After.Log, each: each}
 	wait, begun := firstWait, false
 	for {
 		alive, err := r.stream(ctx)
@@ -142,7 +144,7 @@ func (r *reading) ask(ctx context.Context, mediaType string) (*http.Response, er
 	if r.left {
 		query.Set("n", strconv.FormatUint(r.query.Limit, 10))
 	}
-	header := http.Header{"Last-Event-Id": {strconv.FormatUint(r.query.After, 10)}}
+	header := http.Header{"Last-Event-Id": {r.query.After.String()}}
 	res, err := r.client.do(ctx, "/events?"+query.Encode(), mediaType, header)
 	if err != nil {
 		return nil, err
@@ -156,52 +158,48 @@ func (r *reading) ask(ctx context.Context, mediaType string) (*http.Response, er
 	return res, nil
 }
 
-// compare makes sure that the log still has the event that was handed on last. A
-// store that was restored from a backup keeps the id of its log, and may have
-// grown past the cursor again.
-func (r *reading) compare(ctx context.Context) error {
-	if r.last.Chain == "" {
-		return nil // there is none yet
-	}
-	res, err := r.client.do(ctx, fmt.Sprintf("/events?n=1&after=%d", r.last.Sequence-1), "application/x-ndjson", nil)
-	if err != nil {
-		return err
-	}
-	line, err := readLine(bufio.NewReader(res.Body))
-	if err = errors.Join(err, res.Body.Close()); err != nil {
-		return err
-	}
-	var now Event
-	if err := json.Unmarshal(line, &now); err != nil {
-		return fmt.Errorf("%.100q is no event", line)
-	}
-	if now.Sequence != r.last.Sequence || now.Chain != r.last.Chain {
-		return &stopped{fmt.Errorf("the server now has another event %d than before: its store was restored from a backup, and has gone on since; start over", r.last.Sequence)}
-	}
-	return nil
-}
-
-// take hands on an event, and moves the cursor behind it.
-func (r *reading) take(line []byte) error {
+// take hands on an event, and moves the cursor behind it. id is that of its
+// message, or empty if it is a line.
+func (r *reading) take(line []byte, id string) error {
 	e := Event{JSON: line}
 	if err := json.Unmarshal(line, &e); err != nil || e.Sequence == 0 {
 		return fmt.Errorf("%.100q is no event", line)
 	}
-	switch next := r.query.After + 1; {
+	switch next := uint64(r.query.After.Sequence) + 1; {
 	case e.Sequence < next:
 		return nil // it was here before
 	case e.Sequence > next && len(r.query.Kinds) == 0:
 		return &stopped{fmt.Errorf("after event %d comes event %d: the log has a hole", next-1, e.Sequence)}
 	}
+	place, err := r.place(&e, id)
+	if err != nil {
+		return err
+	}
 	if err := r.each(&e); err != nil {
 		return &stopped{err}
 	}
-	r.last, r.last.JSON = e, nil
-	r.query.After = e.Sequence
+	r.query.After = place
 	if r.left {
 		r.query.Limit--
 	}
 	return nil
+}
+
+// place is the cursor behind an event: the id of its message, which is only a
+// sequence if the server is of an older version; that of a line is made of what
+// is known.
+func (r *reading) place(e *Event, id string) (eventlog.Cursor, error) {
+	if id == "" {
+		id = r.log + ":" + strconv.FormatUint(e.Sequence, 10) + ":" + e.Chain
+	}
+	c, err := eventlog.ParseCursor(id)
+	if err != nil { // there is no chain, or no log
+		return eventlog.Cursor{Sequence: eventlog.Sequence(e.Sequence)}, nil
+	}
+	if uint64(c.Sequence) != e.Sequence || c.Log != "" && (c.Chain.String() != e.Chain || r.log != "" && c.Log != r.log) {
+		return c, fmt.Errorf("event %d has the cursor %.200q, which is that of another", e.Sequence, id)
+	}
+	return c, nil
 }
 
 // stream reads server-sent events until the connection ends, which is an error
@@ -214,9 +212,6 @@ func (r *reading) stream(ctx context.Context) (alive bool, err error) {
 	res, err := r.ask(ctx, "text/event-stream")
 	if err != nil {
 		return false, err
-	}
-	if err := r.compare(ctx); err != nil {
-		return false, errors.Join(err, res.Body.Close())
 	}
 	lines := bufio.NewReaderSize(res.Body, 64<<10)
 	var m message
@@ -250,16 +245,18 @@ func (r *reading) message(m *message) error {
 		return fmt.Errorf("an event is longer than %d MiB", maxLine>>20)
 	}
 	if len(m.data) > 0 {
-		return r.take(m.data)
+		return r.take(m.data, m.id)
 	}
 	if m.id == "" {
 		return nil
 	}
-	id, err := strconv.ParseUint(m.id, 10, 63)
+	c, err := eventlog.ParseCursor(m.id)
 	if err != nil {
-		return fmt.Errorf("%.100q is no sequence", m.id)
+		return fmt.Errorf("%.200q is no cursor", m.id)
 	}
-	r.query.After = max(r.query.After, id)
+	if c.Sequence >= r.query.After.Sequence && (c.Log != "" || c.Sequence > r.query.After.Sequence) {
+		r.query.After = c
+	}
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"artifactstore/eventlog"
 	"artifactstore/internal/adminclient"
 )
 
@@ -184,37 +185,63 @@ func TestWhatNoNewConnectionHelpsAgainstEndsAStream(t *testing.T) {
 	}
 }
 
-// TestALogThatWasRestoredEndsAStream: it has the same id, and the cursor is in it,
-// but not the events that were handed on.
-func TestALogThatWasRestoredEndsAStream(t *testing.T) {
-	event := func(n int, chain string) string {
-		return fmt.Sprintf(`{"sequence":%d,"kind":"v1.tag.moved","chain":"%s%d"}`, n, chain, n)
+// whole is a message as this version sends it, of a log "0...".
+func whole(n int, chain string) string {
+	return fmt.Sprintf("id: %s\ndata: {\"sequence\":%d,\"kind\":\"v1.tag.moved\",\"chain\":\"%s\"}\n\n", cursor(n, chain), n, strings.Repeat(chain, 64))
+}
+
+var logID = strings.Repeat("0", 32)
+
+func cursor(n int, chain string) string {
+	return fmt.Sprintf("%s:%d:%s", logID, n, strings.Repeat(chain, 64))
+}
+
+// TestAStreamComesBackWithTheWholeCursor: it proves what the client has, also of
+// what it was not sent.
+func TestAStreamComesBackWithTheWholeCursor(t *testing.T) {
+	refused := answer{log: logID, status: 409, body: `{"status":409,"code":"CURSOR_UNKNOWN","detail":"the log has diverged"}`}
+	after, err := eventlog.ParseCursor(cursor(6, "f"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for chain, want := range map[string]string{"a": "context canceled", "b": "another event 2 than before"} {
+	for name, c := range map[string]struct {
+		query   adminclient.EventQuery
+		answers []answer
+		want    []string
+	}{
+		"all events":         {adminclient.EventQuery{}, []answer{{log: logID, body: whole(1, "a") + whole(2, "b")}}, []string{"0", cursor(2, "b")}},
+		"from a cursor on":   {adminclient.EventQuery{After: after}, []answer{{log: logID, body: whole(7, "b")}}, []string{cursor(6, "f"), cursor(7, "b")}},
+		"from a sequence on": {adminclient.EventQuery{After: eventlog.Cursor{Sequence: 6}}, []answer{{log: logID, body: ": waiting\nid: " + cursor(6, "c") + "\n\n"}}, []string{"6", cursor(6, "c")}},
+		"of a kind":          {adminclient.EventQuery{Kinds: []string{"v1.tag.moved"}}, []answer{{log: logID, body: whole(3, "a") + ": waiting\nid: " + cursor(70, "d") + "\n\n"}}, []string{"0", cursor(70, "d")}},
+		"an older server":    {adminclient.EventQuery{}, []answer{{log: logID, body: message(1)}}, []string{"0", "1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				handler, cursors := script(stream, append(c.answers, refused)...)
+				_, _, err := followed(t.Context(), handler, c.query, 0)
+				if err == nil || !strings.Contains(err.Error(), "the log has diverged") {
+					t.Errorf("it ended with %v", err)
+				}
+				if !slices.Equal(*cursors, c.want) {
+					t.Errorf("asked from %q on, want %q", *cursors, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestAnEventWithTheCursorOfAnotherIsNotHandedOn(t *testing.T) {
+	good := whole(1, "a")
+	for name, bad := range map[string]string{
+		"another sequence": strings.Replace(good, ":1:", ":2:", 1),
+		"another chain":    strings.Replace(good, ":1:a", ":1:b", 1),
+		"another log":      strings.Replace(good, "id: 0", "id: 1", 1),
+	} {
 		synctest.Test(t, func(t *testing.T) {
-			streams := 0
-			handler := func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Artifactstore-Log", "one")
-				if r.Header.Get("Accept") != stream { // it is asked for what it had
-					w.Header().Set("Content-Type", "application/x-ndjson")
-					if query := r.URL.RawQuery; query != "n=1&after=1" {
-						t.Errorf("asked for %s", query)
-					}
-					io.WriteString(w, event(2, chain)+"\n")
-					return
-				}
-				w.Header().Set("Content-Type", stream)
-				if streams++; streams == 1 {
-					io.WriteString(w, "data: "+event(1, "a")+"\n\ndata: "+event(2, "a")+"\n\n")
-					return
-				}
-				io.WriteString(w, "data: "+event(3, chain)+"\n\n")
-				w.(http.Flusher).Flush()
-				<-r.Context().Done()
-			}
-			got, _, err := followed(t.Context(), handler, adminclient.EventQuery{}, 3)
-			if err == nil || !strings.Contains(err.Error(), want) || (len(got) == 3) != (chain == "a") {
-				t.Errorf("with chain %s got %v, %v", chain, got, err)
+			handler, cursors := script(stream, answer{log: logID, body: bad}, answer{log: logID, body: good, hang: true})
+			got, notices, _ := followed(t.Context(), handler, adminclient.EventQuery{}, 1)
+			if !slices.Equal(got, []uint64{1}) || notices != 1 || !slices.Equal(*cursors, []string{"0", "0"}) {
+				t.Errorf("%s: got %v, %d notices, from %q on", name, got, notices, *cursors)
 			}
 		})
 	}
@@ -246,9 +273,20 @@ func TestEventsThatBreakOffSayWhere(t *testing.T) {
 			got = e.Sequence
 			return nil
 		})
-		if cut, ok := errors.AsType[*adminclient.Cut](err); !ok || cut.After != want || got != want {
+		if cut, ok := errors.AsType[*adminclient.Cut](err); !ok || uint64(cut.After.Sequence) != want || got != want {
 			t.Errorf("%q: after event %d: %v, want %d", body, got, err, want)
 		}
+	}
+}
+
+// TestLinesThatBreakOffLeaveAWholeCursor: it is made of the id of the log and what
+// the event says.
+func TestLinesThatBreakOffLeaveAWholeCursor(t *testing.T) {
+	line := fmt.Sprintf(`{"sequence":1,"kind":"v1.tag.moved","chain":"%s"}`, strings.Repeat("a", 64))
+	handler, _ := script("application/x-ndjson", answer{log: logID, body: line + "\n{"})
+	err := client(handler).Events(t.Context(), adminclient.EventQuery{}, func(*adminclient.Event) error { return nil })
+	if cut, ok := errors.AsType[*adminclient.Cut](err); !ok || cut.After.String() != cursor(1, "a") {
+		t.Errorf("got %v", err)
 	}
 }
 

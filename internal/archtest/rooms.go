@@ -27,6 +27,7 @@ const (
 	imageSpec     = "github.com/opencontainers/image-spec"
 	jsonV2        = "github.com/go-json-experiment/json"
 	sqlite        = "github.com/ncruces/go-sqlite3"
+	pgx           = "github.com/jackc/pgx/v5"
 	xsync         = "golang.org/x/sync"
 	yaml          = "go.yaml.in/yaml/v3"
 	openTelemetry = "go.opentelemetry.io/otel"
@@ -69,9 +70,11 @@ var Rooms = []Room{
 
 	// Facts and views on SQL.
 	{Path: "internal/metastore", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact",
-		"eventlog", "retention", "internal/canon", "internal/worker", "internal/metastore/database", "internal/metastore/sqlite"}},
+		"eventlog", "retention", "internal/canon", "internal/worker", "internal/metastore/database",
+		"internal/metastore/sqlite", "internal/metastore/postgres"}},
 	{Path: "internal/metastore/database"},
 	{Path: "internal/metastore/sqlite", Ours: []string{"internal/metastore/database"}, Modules: []string{sqlite}},
+	{Path: "internal/metastore/postgres", Ours: []string{"internal/metastore/database"}, Modules: []string{pgx}},
 
 	// Both: a copy of facts and bytes.
 	{Path: "internal/backup", Ours: []string{"registry", "registry/identity", "registry/fact", "eventlog", "internal/canon",
@@ -86,7 +89,7 @@ var Rooms = []Room{
 
 	// Those who knock at the doors.
 	{Path: "internal/inproc"},
-	{Path: "internal/adminclient", Ours: []string{"internal/admin"}},
+	{Path: "internal/adminclient", Ours: []string{"internal/admin", "eventlog"}},
 	{Path: "internal/importer", Modules: []string{orasGo, goDigest, imageSpec}},
 
 	// What operators watch.

@@ -58,8 +58,8 @@ type Source struct {
 // migrated, and empty or the copy of an earlier Run.
 type Target struct {
 	Ledger *metastore.Store
-	// Objects are stores of the same names, and of drivers that can give
-	// objects the same locators.
+	// Objects are stores of the same names, and of drivers that are
+	// storagedriver.Placers: objects keep their locators.
 	Objects map[string]storagedriver.Driver
 }
 
@@ -148,7 +148,6 @@ type copier struct {
 	from     Source
 	to       Target
 	progress func(Progress)
-	buffers  [workers][]byte // of a worker each, made when it first needs one
 
 	mu     sync.Mutex // guards what follows while workers run
 	result Result
@@ -210,7 +209,7 @@ func (c *copier) agrees(ctx context.Context, have eventlog.Head) error {
 // sweep removes what a Run that was killed left staged.
 func (c *copier) sweep(ctx context.Context) error {
 	for name, driver := range c.to.Objects {
-		lister, ok := driver.(storagedriver.Lister)
+		lister, ok := storagedriver.Find[storagedriver.Lister](driver)
 		if !ok {
 			continue
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 
 	"artifactstore/eventlog"
@@ -16,14 +15,9 @@ import (
 	"artifactstore/storagedriver"
 )
 
-const (
-	// workers copy objects at the same time: while one waits for a flush,
-	// others hash.
-	workers = 4
-	// bufferSize is the piece in which objects are read. Two hashes of that
-	// much are worth two cores.
-	bufferSize = 1 << 20
-)
+// workers copy objects at the same time: while one waits for a flush, others
+// hash.
+const workers = 4
 
 // want is an object that the copy should have.
 type want struct {
@@ -123,13 +117,13 @@ func (c *copier) copyAll(ctx context.Context, wants []want) error {
 	defer cancel(nil)
 	next := make(chan *want)
 	var wait sync.WaitGroup
-	for worker := range min(workers, len(wants)) {
+	for range min(workers, len(wants)) {
 		wait.Go(func() {
 			for w := range next {
 				if ctx.Err() != nil {
 					continue // only to empty the channel
 				}
-				err := c.copyObject(ctx, w, worker)
+				err := c.copyObject(ctx, w)
 				if errors.Is(err, errDamaged) {
 					w.problem = err
 				} else if err != nil {
@@ -147,113 +141,139 @@ func (c *copier) copyAll(ctx context.Context, wants []want) error {
 }
 
 // copyObject copies one object unless the copy has it. When it returns nil the
-// object is durable.
-func (c *copier) copyObject(ctx context.Context, w *want, worker int) error {
+// object is durable. It has the locator that it has at the source, whichever
+// driver chose it: the events name it so.
+func (c *copier) copyObject(ctx context.Context, w *want) error {
 	from, to := c.from.Objects[w.receipt.Store], c.to.Objects[w.receipt.Store]
 	if from == nil || to == nil {
 		return fmt.Errorf("store %q is not configured", w.receipt.Store)
 	}
-	locator := w.receipt.Locator
-	id := locator[strings.LastIndexAny(locator, "/-")+1:]
-	if blake3, ok := w.digests.Get(identity.BLAKE3); !ok || to.Locate(id, blake3.Hex()) != locator {
-		return fmt.Errorf("the copy's store cannot have an object at %q", locator)
+	placer, ok := storagedriver.Find[storagedriver.Placer](to)
+	if !ok {
+		return fmt.Errorf("store %q of the copy cannot take objects of another store", w.receipt.Store)
 	}
-	size := w.size
-	if size == unknown {
-		var err error
-		if size, err = from.Size(ctx, locator); err != nil {
+	o := &object{want: w, ctx: ctx, from: from, tell: c.tell}
+	if w.size == unknown {
+		size, err := from.Size(ctx, w.receipt.Locator)
+		if err != nil {
 			return unreadable(ctx, err)
 		}
+		o.size = size
+	} else {
+		o.size = w.size
 	}
-	have, err := to.Size(ctx, locator)
-	if err == nil && have == size {
-		// A Run before this one published it; its name may not be flushed.
-		return to.Publish(ctx, id, nil, size, locator)
-	}
-	if err != nil && !errors.Is(err, storagedriver.ErrNotExist) {
-		return err
-	}
-	return c.transfer(ctx, transfer{want: w, from: from, to: to, id: id, size: size, worker: worker})
-}
-
-// transfer is an object on its way.
-type transfer struct {
-	*want
-	from   Objects
-	to     storagedriver.Driver
-	id     string // of the staged object
-	size   int64
-	worker int
-}
-
-// transfer copies the object and publishes it if it is the one that is wanted.
-func (c *copier) transfer(ctx context.Context, t transfer) error {
-	r, err := t.from.Open(ctx, t.receipt.Locator, 0, -1)
-	if err != nil {
-		return unreadable(ctx, err)
-	}
-	defer func() { _ = r.Close() }() // nothing was written
-	stage, err := t.to.Stage(ctx, t.id)
-	if err != nil {
-		return err
-	}
-	c.tell(func(p *Progress) { p.Objects++ })
-	err = c.pump(ctx, t, stage, r)
-	if err = errors.Join(err, stage.Close()); err != nil {
-		// What is staged is of no use; the first error matters more.
-		_ = t.to.Discard(context.WithoutCancel(ctx), t.id, nil)
+	err := o.place(ctx, to, placer)
+	switch {
+	case err == nil && o.opened:
+		c.tell(func(*Progress) {
+			c.result.Objects++
+			c.result.Bytes += o.size
+		})
+	case o.opened:
 		c.tell(func(p *Progress) { p.Objects-- })
-		return err
 	}
-	if err := t.to.Publish(ctx, t.id, nil, t.size, t.receipt.Locator); err != nil {
-		return err
+	return err
+}
+
+// object reads an object of the source, and checks it on the way: its last
+// bytes come only if all of them are those that are wanted. It is opened when
+// the first ones are.
+type object struct {
+	*want
+	ctx    context.Context
+	from   Objects
+	size   int64
+	tell   func(func(*Progress))
+	opened bool
+	reader io.ReadCloser
+	hash   *identity.Hasher
+	failed error
+}
+
+// place places the object. Nothing is read of an empty one, so that is looked at
+// before.
+func (o *object) place(ctx context.Context, to storagedriver.Driver, placer storagedriver.Placer) error {
+	defer o.close()
+	if o.size == 0 {
+		if _, err := to.Size(ctx, o.receipt.Locator); errors.Is(err, storagedriver.ErrNotExist) {
+			o.failed = o.open()
+		}
+		if o.failed == nil && o.opened {
+			o.failed = o.end()
+		}
 	}
-	c.tell(func(*Progress) {
-		c.result.Objects++
-		c.result.Bytes += t.size
-	})
+	var err error
+	if o.failed == nil {
+		err = placer.Place(ctx, o.receipt.Locator, o.size, o)
+	}
+	if o.failed != nil {
+		return o.failed // which Place may have put in other words
+	}
+	return err
+}
+
+func (o *object) Read(p []byte) (n int, err error) {
+	if o.failed == nil && !o.opened {
+		o.failed = o.open()
+	}
+	if o.failed == nil {
+		n, o.failed = o.read(p)
+	}
+	if o.failed != nil {
+		return 0, o.failed
+	}
+	return n, nil
+}
+
+func (o *object) open() (err error) {
+	if o.reader, err = o.from.Open(o.ctx, o.receipt.Locator, 0, -1); err != nil {
+		return unreadable(o.ctx, err)
+	}
+	also := make([]identity.Algorithm, len(o.digests))
+	for i, d := range o.digests {
+		also[i] = d.Algorithm()
+	}
+	o.opened, o.hash = true, identity.NewHasher(also...)
+	o.tell(func(p *Progress) { p.Objects++ })
 	return nil
 }
 
-// pump moves the bytes of an object, hashing them on the way, and compares.
-func (c *copier) pump(ctx context.Context, t transfer, stage storagedriver.Stage, r io.Reader) error {
-	also := make([]identity.Algorithm, len(t.digests))
-	for i, d := range t.digests {
-		also[i] = d.Algorithm()
+func (o *object) read(p []byte) (int, error) {
+	if err := o.ctx.Err(); err != nil {
+		return 0, err
 	}
-	hash := identity.NewHasher(also...)
-	for buf := c.buffer(t.worker); ; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, read := io.ReadFull(r, buf)
-		if hash.Size()+int64(n) > t.size {
-			return damaged("it has more than %d bytes", t.size)
-		}
-		if _, err := stage.Write(buf[:n]); err != nil {
-			return err
-		}
-		_, _ = hash.Write(buf[:n]) // never fails
-		c.tell(func(p *Progress) { p.Bytes += int64(n) })
-		switch {
-		case read == nil:
-		case !errors.Is(read, io.EOF) && !errors.Is(read, io.ErrUnexpectedEOF):
-			return unreadable(ctx, read)
-		case hash.Size() < t.size:
-			return damaged("it has %d of %d bytes", hash.Size(), t.size)
-		case !t.agrees(hash.Sum()):
-			return damaged("its bytes are %s", hash.Sum().Primary())
-		default:
-			return nil
-		}
+	n, err := o.reader.Read(p[:min(int64(len(p)), o.size-o.hash.Size())])
+	_, _ = o.hash.Write(p[:n]) // never fails
+	o.tell(func(p *Progress) { p.Bytes += int64(n) })
+	if o.hash.Size() == o.size {
+		return n, o.end()
 	}
+	if errors.Is(err, io.EOF) {
+		return n, damaged("it has %d of %d bytes", o.hash.Size(), o.size)
+	}
+	if err != nil {
+		return n, unreadable(o.ctx, err)
+	}
+	return n, nil
 }
 
-func (c *copier) buffer(worker int) []byte {
-	if c.buffers[worker] == nil {
-		c.buffers[worker] = make([]byte, bufferSize)
+// end looks at an object of which all bytes have been read.
+func (o *object) end() error {
+	switch n, err := io.ReadFull(o.reader, make([]byte, 1)); {
+	case n > 0:
+		return damaged("it has more than %d bytes", o.size)
+	case !errors.Is(err, io.EOF):
+		return unreadable(o.ctx, err)
+	case !o.agrees(o.hash.Sum()):
+		return damaged("its bytes are %s", o.hash.Sum().Primary())
 	}
-	return c.buffers[worker]
+	return nil
+}
+
+func (o *object) close() {
+	if o.reader != nil {
+		_ = o.reader.Close() // nothing was written
+	}
 }
 
 // unreadable is what an error of the source means: a bad place on its disk is

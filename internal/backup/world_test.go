@@ -66,7 +66,7 @@ func (w *world) target() backup.Target {
 // commit appends events without looking at the state.
 func (w *world) commit(t testing.TB, entries ...registry.Entry) {
 	t.Helper()
-	must(t, w.ledger.Update(context.Background(), registry.System, func(registry.View) (*registry.Change, error) {
+	must(t, w.ledger.Update(context.Background(), registry.System, registry.Keys{}, func(registry.View) (*registry.Change, error) {
 		return &registry.Change{Entries: entries}, nil
 	}))
 }
@@ -122,7 +122,7 @@ func (w *world) moved(t testing.TB, content string, from fact.Receipt) fact.Rece
 
 // path is the file of an object.
 func (w *world) path(r fact.Receipt) string {
-	return filepath.Join(w.dir, "store", "objects", filepath.FromSlash(r.Locator))
+	return filepath.Join(w.dir, "store", filepath.FromSlash(filesystem.Name(r.Locator)))
 }
 
 func (w *world) head(t testing.TB) eventlog.Head {

@@ -24,10 +24,13 @@ type Config struct {
 	Admin          Admin
 	TLS            TLS
 	Log            Log
+	Database       Database
+	Node           Node
 	Delete         Delete
 	Manifests      Manifests
 	Uploads        Uploads
 	Storage        Storage
+	S3             S3
 	Limits         Limits
 	Shutdown       Shutdown
 }
@@ -58,6 +61,22 @@ type Log struct {
 	Level  Level
 }
 
+// Database says where the log, the views and small contents are kept.
+type Database struct {
+	Driver DatabaseDriver
+	// DSN and DSNFile say how PostgreSQL is reached; Source reads them.
+	DSN              DSN
+	DSNFile          string // file that holds a DSN
+	MaxConnections   int
+	ConnectTimeout   Duration
+	StatementTimeout Duration
+}
+
+// Node is this process among others that serve the same store.
+type Node struct {
+	Name string // empty for the name of the host
+}
+
 // Delete governs deletion through the API.
 type Delete struct {
 	Enabled bool
@@ -76,8 +95,33 @@ type Uploads struct {
 
 // Storage governs where bytes are kept.
 type Storage struct {
+	Driver      StorageDriver
 	InlineLimit Size
 	MinFree     Size // 0 leaves it to the size of the disk
+}
+
+// S3 governs the bucket that holds the bytes, if Storage.Driver is InS3.
+type S3 struct {
+	Bucket         string
+	Prefix         string // of all keys, without a slash at either end
+	Region         string
+	Endpoint       string // URL, or empty for that of the region
+	PublicEndpoint string // URL for clients, or empty for Endpoint
+	PathStyle      bool
+	StorageClass   string // or empty for that of the bucket
+	SSE            Encryption
+	SSEKMSKeyID    string
+	// AccessKeyIDFile and SecretAccessKeyFile are both empty where the SDK is
+	// to find credentials by itself; AccessKey reads them.
+	AccessKeyIDFile     string
+	SecretAccessKeyFile string
+	Profile             string // of the SDK's own files
+	PartSize            Size
+	Concurrency         int
+	Memory              Size
+	Spool               string // folder, or empty for that of temporary files
+	Redirect            Redirect
+	RedirectExpiry      Duration
 }
 
 // Limits bounds what clients can make the server spend.
@@ -96,14 +140,28 @@ type Shutdown struct {
 // Default returns the configuration of a server that was told nothing.
 func Default() Config {
 	return Config{
-		Listen:    "127.0.0.1:5000",
-		Data:      "./data",
-		Admin:     Admin{Listen: "127.0.0.1:5001"},
-		Log:       Log{Format: Text, Level: Info},
+		Listen: "127.0.0.1:5000",
+		Data:   "./data",
+		Admin:  Admin{Listen: "127.0.0.1:5001"},
+		Log:    Log{Format: Text, Level: Info},
+		Database: Database{
+			Driver:           OnSQLite,
+			MaxConnections:   16,
+			ConnectTimeout:   Duration(10 * time.Second),
+			StatementTimeout: Duration(30 * time.Second),
+		},
 		Delete:    Delete{Enabled: true},
 		Manifests: Manifests{MaxSize: 4 * MiB},
 		Uploads:   Uploads{Expire: Duration(24 * time.Hour)},
-		Storage:   Storage{InlineLimit: 64 * KiB},
+		Storage:   Storage{Driver: InFilesystem, InlineLimit: 64 * KiB},
+		S3: S3{
+			Region:         "us-east-1",
+			PartSize:       8 * MiB,
+			Concurrency:    4,
+			Memory:         32 * MiB,
+			Redirect:       Never,
+			RedirectExpiry: Duration(15 * time.Minute),
+		},
 		Limits: Limits{
 			HeaderSize:    64 * KiB,
 			HeaderTimeout: Duration(10 * time.Second),

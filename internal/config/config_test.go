@@ -53,7 +53,8 @@ func TestEveryFieldHasOneKey(t *testing.T) {
 
 func TestEveryKeySetsItsOwnField(t *testing.T) {
 	// For each type, a value that is no key's default.
-	candidates := []string{"other", "false", "true", "123B", "123MiB", "123B/s", "123h", "json", "warn"}
+	candidates := []string{"other", "false", "true", "123B", "123MiB", "123B/s", "123h", "json", "warn", "123",
+		"postgres", "memory", "AES256", "above 123B"}
 	for _, k := range config.Keys() {
 		c, defaults := config.Default(), config.Default()
 		value := ""
@@ -223,6 +224,8 @@ func TestYAMLWritesWhatItReads(t *testing.T) {
 	c := config.Default()
 	c.Data = "true" // text that YAML would take for something else
 	c.Limits.BodyMinRate = 1
+	c.Database.Driver, c.Database.DSN = config.OnPostgreSQL, "host=db"
+	c.S3.SSE, c.S3.Redirect, c.S3.Concurrency = config.KMS, config.Redirect(config.MiB), 7
 	var out bytes.Buffer
 	if err := c.YAML(&out, func(k config.Key) string { return "key " + k.Name }); err != nil {
 		t.Fatal(err)

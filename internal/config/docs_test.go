@@ -68,7 +68,7 @@ func TestDocumentsNameKeysThatThereAre(t *testing.T) {
 		section, _, _ := strings.Cut(k.Name, ".")
 		sections[section] = true
 	}
-	quoted := regexp.MustCompile("`([a-z]+)\\.([a-z_]+)`")
+	quoted := regexp.MustCompile("`([a-z0-9]+)\\.([a-z_]+)`")
 	found := 0
 	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "internal/admin/openapi.json"} {
 		files, err := filepath.Glob("../../" + pattern)
@@ -156,9 +156,13 @@ func comment(prefix, text string) string {
 }
 
 func TestEveryExampleLoads(t *testing.T) {
-	files, err := filepath.Glob("../../configs/artifactstore*.yaml")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no examples: %v", err)
+	var files []string
+	for _, pattern := range []string{"../../configs/artifactstore*.yaml", "../../configs/*/artifactstore*.yaml"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: no examples: %v", pattern, err)
+		}
+		files = append(files, found...)
 	}
 	for _, file := range files {
 		e, err := config.Load(file, nil, nil)

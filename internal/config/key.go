@@ -50,6 +50,25 @@ var keys = []Key{
 	{"log.level", "Least severity that is logged: debug, info, warn or error. There is one line of level info per request; for health checks and scrapes that succeed it has the level debug.",
 		func(c *Config) any { return &c.Log.Level }},
 
+	{"database.driver", "Database of the log, the views and small contents: sqlite, a file in the data folder, for one node; " +
+		"or postgres, PostgreSQL 15 or newer, for any number of nodes.",
+		func(c *Config) any { return &c.Database.Driver }},
+	{"database.dsn", "How to reach PostgreSQL: postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full, or host=HOST dbname=DATABASE. " +
+		"A password in it is shown nowhere, but stands in this file or variable: database.dsn_file keeps it apart. " +
+		"What it does not say comes from the variables and files of libpq: PGPASSWORD, PGPASSFILE, PGSSLROOTCERT, ~/.pgpass and the others.",
+		func(c *Config) any { return &c.Database.DSN }},
+	{"database.dsn_file", "File that holds what database.dsn would; set one of the two. It is read when the server starts.",
+		func(c *Config) any { return &c.Database.DSNFile }},
+	{"database.max_connections", "Most connections that a node opens to PostgreSQL: one writes, one listens, the others read. All nodes together must stay below its max_connections. 4 to 1000.",
+		func(c *Config) any { return &c.Database.MaxConnections }},
+	{"database.connect_timeout", "Time that a request waits for a connection to PostgreSQL; several hosts in a DSN share it.",
+		func(c *Config) any { return &c.Database.ConnectTimeout }},
+	{"database.statement_timeout", "Time after which PostgreSQL ends a statement of a request. Migrations have no limit.",
+		func(c *Config) any { return &c.Database.StatementTimeout }},
+
+	{"node.name", "Name of this node in logs, in metrics and to the other nodes; of nodes that run at one time each has its own. Empty means the host name.",
+		func(c *Config) any { return &c.Node.Name }},
+
 	{"delete.enabled", "Whether tags, manifests and blobs can be deleted through the API. If not, such requests get 405.",
 		func(c *Config) any { return &c.Delete.Enabled }},
 
@@ -61,11 +80,53 @@ var keys = []Key{
 	{"uploads.expire", "Time after which an upload session is removed, counted from its start.",
 		func(c *Config) any { return &c.Uploads.Expire }},
 
-	{"storage.inline_limit", "Blobs and manifests up to this size are kept in the database, larger ones as files. 0 keeps all bytes in files.",
+	{"storage.driver", "Where bytes above storage.inline_limit are kept: filesystem, the data folder, for one node; s3, a bucket, for any number of nodes; " +
+		"or memory, for trials, which forgets them when the server stops.",
+		func(c *Config) any { return &c.Storage.Driver }},
+	{"storage.inline_limit", "Blobs and manifests up to this size are kept in the database, larger ones where storage.driver says. 0 keeps all bytes there.",
 		func(c *Config) any { return &c.Storage.InlineLimit }},
 	{"storage.min_free", "Free space of the disk below which pushes get 507, so that reading and deleting go on. At least 8MiB. " +
 		"0 means 1 GiB or 5 % of the disk, whichever is smaller, but not less than 8 MiB or, on a very small disk, a quarter of it.",
 		func(c *Config) any { return &c.Storage.MinFree }},
+
+	{"s3.bucket", "Name of the bucket, which must be there.",
+		func(c *Config) any { return &c.S3.Bucket }},
+	{"s3.prefix", "What all keys in the bucket begin with, such as registry/prod, so that a bucket can be shared; a / comes behind it. Empty uses the whole bucket.",
+		func(c *Config) any { return &c.S3.Prefix }},
+	{"s3.region", "Region of the bucket. Services other than AWS mostly take any.",
+		func(c *Config) any { return &c.S3.Region }},
+	{"s3.endpoint", "URL of a service other than AWS, such as https://s3.example.com: no path, no credentials. Empty means that of AWS in s3.region.",
+		func(c *Config) any { return &c.S3.Endpoint }},
+	{"s3.public_endpoint", "URL under which clients reach the service, if it is another one than the nodes use; s3.redirect sends them there.",
+		func(c *Config) any { return &c.S3.PublicEndpoint }},
+	{"s3.path_style", "Puts the bucket into the path of a URL, not before the host name, as most services other than AWS need it.",
+		func(c *Config) any { return &c.S3.PathStyle }},
+	{"s3.storage_class", "Storage class of new objects, such as STANDARD_IA. Empty leaves it to the service. Classes that need a restore before reading are refused.",
+		func(c *Config) any { return &c.S3.StorageClass }},
+	{"s3.sse", "Encryption that the service is asked for: AES256, aws:kms, or empty for what the bucket does by itself.",
+		func(c *Config) any { return &c.S3.SSE }},
+	{"s3.sse_kms_key_id", "Key for s3.sse aws:kms. Empty means the account's key for S3.",
+		func(c *Config) any { return &c.S3.SSEKMSKeyID }},
+	{"s3.access_key_id_file", "File that holds the id of the access key. Without it and s3.secret_access_key_file credentials come from where " +
+		"the AWS SDK looks: variables such as AWS_ACCESS_KEY_ID, its own files, web identity, the machine's role.",
+		func(c *Config) any { return &c.S3.AccessKeyIDFile }},
+	{"s3.secret_access_key_file", "File that holds the secret of the access key.",
+		func(c *Config) any { return &c.S3.SecretAccessKeyFile }},
+	{"s3.profile", "Profile of the AWS SDK's own files to take credentials from.",
+		func(c *Config) any { return &c.S3.Profile }},
+	{"s3.part_size", "Size of the first parts of an upload; later ones grow, so that objects of 1 TiB fit. 5MiB to 1GiB.",
+		func(c *Config) any { return &c.S3.PartSize }},
+	{"s3.concurrency", "Parts of one upload that are sent at a time. 1 to 64.",
+		func(c *Config) any { return &c.S3.Concurrency }},
+	{"s3.memory", "Memory that parts of all uploads share; what does not fit waits in files in s3.spool. At least s3.part_size. It comes on top of limits.memory_budget.",
+		func(c *Config) any { return &c.S3.Memory }},
+	{"s3.spool", "Folder for parts that do not fit into memory. Empty means the system's folder for temporary files.",
+		func(c *Config) any { return &c.S3.Spool }},
+	{"s3.redirect", "Whether a GET of a blob is answered with a redirect to the bucket, which clients must reach then: never, always, or above a size, as in above 1MiB. " +
+		"Whoever has such a URL can fetch the blob without asking us, until it expires.",
+		func(c *Config) any { return &c.S3.Redirect }},
+	{"s3.redirect_expiry", "Time for which such a URL is good. 1m to 168h.",
+		func(c *Config) any { return &c.S3.RedirectExpiry }},
 
 	{"limits.header_size", "Largest request header that is accepted; a larger one gets 431.",
 		func(c *Config) any { return &c.Limits.HeaderSize }},
@@ -101,13 +162,15 @@ func (k Key) Env() string {
 	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(k.Name, ".", "_"))
 }
 
-// Get returns the setting's value in c as text that Set reads.
+// Get returns the setting's value in c as text that Set reads, without secrets.
 func (k Key) Get(c *Config) string {
 	switch v := k.field(c).(type) {
 	case *string:
 		return *v
 	case *bool:
 		return strconv.FormatBool(*v)
+	case *int:
+		return strconv.Itoa(*v)
 	case encoding.TextMarshaler:
 		text, err := v.MarshalText()
 		if err != nil {
@@ -131,6 +194,13 @@ func (k Key) Set(c *Config, text string) error {
 			return nil
 		}
 		return fmt.Errorf("%q is neither true nor false", text)
+	case *int:
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 {
+			return fmt.Errorf("%q is not a whole number", text)
+		}
+		*v = n
+		return nil
 	case encoding.TextUnmarshaler:
 		return v.UnmarshalText([]byte(text))
 	}

@@ -47,6 +47,18 @@ func valueSchema(field any) map[string]any {
 		return map[string]any{"type": "string", "default": *v}
 	case *bool:
 		return map[string]any{"type": "boolean", "default": *v}
+	case *int:
+		return map[string]any{"type": []string{"integer", "string"}, "minimum": 0, "pattern": "^[0-9]+$", "default": *v}
+	case *DSN:
+		return map[string]any{"type": "string", "default": v.String()}
+	case *Redirect:
+		return map[string]any{"type": "string", "pattern": "^(never|always|above [0-9]+(B|KiB|MiB|GiB|TiB)?)$", "default": text(v)}
+	case *DatabaseDriver:
+		return map[string]any{"enum": []DatabaseDriver{OnSQLite, OnPostgreSQL}, "default": *v}
+	case *StorageDriver:
+		return map[string]any{"enum": []StorageDriver{InFilesystem, InS3, InMemory}, "default": *v}
+	case *Encryption:
+		return map[string]any{"enum": []Encryption{Unasked, AES256, KMS}, "default": *v}
 	case *Size:
 		return map[string]any{"type": []string{"string", "integer"}, "minimum": 0,
 			"pattern": "^[0-9]+(B|KiB|MiB|GiB|TiB)?$", "default": text(v)}

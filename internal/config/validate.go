@@ -31,8 +31,13 @@ func (c *Config) Validate() Problems {
 	v.check(c.Data != "", "data", "must name a folder")
 	v.check(c.TLS.Cert == "" || c.TLS.Key != "", "tls.key", "must be set, because tls.cert is")
 	v.check(c.TLS.Key == "" || c.TLS.Cert != "", "tls.cert", "must be set, because tls.key is")
+	v.database(c.Database)
+	v.check(len(c.Node.Name) <= 128 && plain(c.Node.Name), "node.name", "must be at most 128 bytes without spaces")
 	v.size("manifests.max_size", c.Manifests.MaxSize, KiB, GiB)
 	v.duration("uploads.expire", c.Uploads.Expire, time.Minute)
+	v.check(c.Storage.Driver != InMemory || Loopback(c.Listen), "storage.driver",
+		"memory is for trials on one machine, since it forgets what was pushed: listen on loopback, or use filesystem or s3")
+	v.s3(c.S3, c.Storage.Driver)
 	v.size("storage.inline_limit", c.Storage.InlineLimit, 0, MiB)
 	v.check(c.Storage.MinFree == 0 || c.Storage.MinFree >= leastMinFree, "storage.min_free",
 		"must be at least "+text(leastMinFree)+", which the database itself may need, or 0 for what suits the disk")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -118,12 +119,7 @@ func (f Format) MarshalText() ([]byte, error) { return []byte(f), nil }
 
 // UnmarshalText reads a format's name.
 func (f *Format) UnmarshalText(text []byte) error {
-	switch v := Format(text); v {
-	case Text, JSON:
-		*f = v
-		return nil
-	}
-	return fmt.Errorf("%q is not a log format; write text or json", text)
+	return choose(f, text, "a log format; write text or json", Text, JSON)
 }
 
 // Level is the least severity that is logged.
@@ -156,10 +152,14 @@ func (l Level) MarshalText() ([]byte, error) { return []byte(l), nil }
 
 // UnmarshalText reads a level's name.
 func (l *Level) UnmarshalText(text []byte) error {
-	switch v := Level(text); v {
-	case Debug, Info, Warn, Error:
-		*l = v
+	return choose(l, text, "a log level; write debug, info, warn or error", Debug, Info, Warn, Error)
+}
+
+// choose sets a value that is one of a few.
+func choose[T ~string](into *T, text []byte, what string, values ...T) error {
+	if v := T(text); slices.Contains(values, v) {
+		*into = v
 		return nil
 	}
-	return fmt.Errorf("%q is not a log level; write debug, info, warn or error", text)
+	return fmt.Errorf("%q is not %s", text, what)
 }

@@ -16,6 +16,7 @@ func TestValuesReadWhatTheyWrite(t *testing.T) {
 	size := func(n config.Size) value { return &n }
 	rate := func(n config.Size) value { r := config.Rate(n); return &r }
 	duration := func(d time.Duration) value { v := config.Duration(d); return &v }
+	redirect := func(r config.Redirect) value { return &r }
 	cases := []struct {
 		text  string
 		into  value
@@ -42,6 +43,10 @@ func TestValuesReadWhatTheyWrite(t *testing.T) {
 		{"10m", duration(0), duration(10 * time.Minute), "10m"},
 		{"20h", duration(0), duration(20 * time.Hour), "20h"},
 		{"0", duration(1), duration(0), "0s"},
+		{"never", redirect(0), redirect(config.Never), "never"},
+		{"always", redirect(0), redirect(config.Always), "always"},
+		{"above 0", redirect(0), redirect(1), "always"},
+		{"above 1024KiB", redirect(0), redirect(1<<20 + 1), "above 1MiB"},
 	}
 	for _, c := range cases {
 		t.Run(c.text+" as "+c.canon, func(t *testing.T) {
@@ -64,6 +69,7 @@ func TestValuesRefuseOtherText(t *testing.T) {
 	values := map[string]encoding.TextUnmarshaler{
 		"size": new(config.Size), "rate": new(config.Rate), "duration": new(config.Duration),
 		"format": new(config.Format), "level": new(config.Level),
+		"redirect": new(config.Redirect), "database": new(config.DatabaseDriver), "place": new(config.StorageDriver), "encryption": new(config.Encryption),
 	}
 	bad := map[string][]string{
 		"size":     {"", " ", "KiB", "4 MiB", "4MB", "4mib", "1.5MiB", "-1", "+1", "0x10", "1_000", "9223372036854775808", "8388608TiB", "4MiB/s"},
@@ -71,6 +77,9 @@ func TestValuesRefuseOtherText(t *testing.T) {
 		"duration": {"", "24", "1d", "-1s", "h", "10 s", "9999999999h"},
 		"format":   {"", "JSON", "logfmt"},
 		"level":    {"", "INFO", "trace", "info+1"},
+		"redirect": {"", "Never", "above", "above ", "above -1", "above 1 MiB", "1MiB", "above 9223372036854775807", "above  1MiB", "never "},
+
+		"database": {"", "PostgreSQL", "sqlite3"}, "place": {"", "S3", "disk"}, "encryption": {"aes256", "AWS:KMS", " "},
 	}
 	for kind, texts := range bad {
 		for _, text := range texts {

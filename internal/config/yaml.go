@@ -126,8 +126,8 @@ func isSection(name string) bool {
 	return false
 }
 
-// YAML writes the configuration as a file that FromYAML reads, with all keys,
-// and the comment that comment returns behind each value ("" for none).
+// YAML writes the configuration as a file that FromYAML reads, with all keys
+// but without secrets, and the comment that comment returns behind each value ("" for none).
 func (c *Config) YAML(w io.Writer, comment func(Key) string) (err error) {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	sections := map[string]*yaml.Node{"": root}
@@ -138,7 +138,7 @@ func (c *Config) YAML(w io.Writer, comment func(Key) string) (err error) {
 			root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: path}, sections[path])
 		}
 		value := &yaml.Node{Kind: yaml.ScalarNode, Value: k.Get(c), LineComment: comment(k)}
-		if _, ok := k.field(c).(*string); ok {
+		if quotable(k.field(c)) {
 			value.Tag = "!!str" // quotes what would otherwise be read as something else
 		}
 		sections[path].Content = append(sections[path].Content, &yaml.Node{Kind: yaml.ScalarNode, Value: leaf}, value)
@@ -147,6 +147,15 @@ func (c *Config) YAML(w io.Writer, comment func(Key) string) (err error) {
 	encoder.SetIndent(2)
 	defer func() { err = errors.Join(err, encoder.Close()) }()
 	return encoder.Encode(root)
+}
+
+// quotable tells whether a field's text can be empty, or look like another type.
+func quotable(field any) bool {
+	switch field.(type) {
+	case *string, *DSN, *Encryption:
+		return true
+	}
+	return false
 }
 
 // split cuts a key's name into its section and the rest.

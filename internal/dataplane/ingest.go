@@ -14,7 +14,9 @@ import (
 
 // Ingest appends r to a staged sequence (a new one has only its ID) in one
 // read, hashing and writing at once, and updates s to what was accepted, also
-// when it fails: the saved hash state covers exactly s.Offset bytes. While all
+// when it fails: the saved hash state covers exactly s.Offset bytes. If s.Last
+// and r comes to its end, the store may hold the rest in this process alone
+// (s.Held): then call Publish, Discard or Release. While all
 // bytes are few they stay in s.Inline; before the first byte goes to a store,
 // spill is called with the state to be remembered, and its error ends the call.
 // A failure of r is returned as it is, and what it gave before is accepted.

@@ -102,17 +102,24 @@ func (in *intake) run(ctx context.Context, r io.Reader) error {
 	// What was accepted stays accepted, also for a client that went away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	if err := in.save(ctx); err != nil && failed == nil {
+	if err := in.save(ctx, in.s.Last && failed == nil); err != nil && failed == nil {
 		failed = err
 	}
 	return failed
 }
 
 // save closes the stage and remembers what it holds. If that fails s stays as
-// it was before: the bytes from there on are dropped when it is resumed.
-func (in *intake) save(ctx context.Context) error {
-	state, err := in.stage.Save(ctx)
+// it was before: the bytes from there on are dropped when it is resumed. Bytes
+// that are complete need not be kept where another process could go on.
+func (in *intake) save(ctx context.Context, complete bool) error {
+	keep := in.stage.Save
+	holder, held := in.stage.(storagedriver.Holder)
+	if held = held && complete; held {
+		keep = holder.Hold
+	}
+	state, err := keep(ctx)
 	if err = errors.Join(err, in.stage.Close()); err != nil {
+		in.plane.Release(fact.Staged{ID: in.s.ID, Store: in.s.Store, Held: held})
 		return failure("save staged bytes", err)
 	}
 	hash, err := in.hash.MarshalBinary()
@@ -120,7 +127,7 @@ func (in *intake) save(ctx context.Context) error {
 		return fmt.Errorf("save hash state: %w", err)
 	}
 	s := in.s
-	s.Offset, s.Driver, s.Hash = in.hash.Size(), state, hash
+	s.Offset, s.Driver, s.Hash, s.Held = in.hash.Size(), state, hash, held
 	s.Inline, s.Boot = nil, in.plane.o.BootID
 	return nil
 }

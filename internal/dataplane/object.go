@@ -78,8 +78,11 @@ func (p *Plane) Open(ctx context.Context, r fact.Receipt, content eventlog.Seque
 	return &section{rc, length}, nil
 }
 
-// sizeOf asks the open file rather than its name where it can.
+// sizeOf asks what is open rather than its name where it can.
 func sizeOf(ctx context.Context, driver storagedriver.Driver, locator string, rc io.ReadCloser) (int64, error) {
+	if sized, ok := rc.(storagedriver.Sized); ok {
+		return sized.ObjectSize(), nil
+	}
 	if f, ok := rc.(*os.File); ok {
 		info, err := f.Stat()
 		if err != nil {
@@ -89,6 +92,25 @@ func sizeOf(ctx context.Context, driver storagedriver.Driver, locator string, rc
 	}
 	size, err := driver.Size(ctx, locator)
 	return size, failure("size of object", err)
+}
+
+// Link returns a URL from which a client can fetch the bytes of a receipt by
+// itself, good for Options.LinkLifetime, or "" if they are to be served from
+// here. It does not ask whether they are there.
+func (p *Plane) Link(ctx context.Context, r fact.Receipt, size int64) (string, error) {
+	if r.Store == fact.Content {
+		return "", nil
+	}
+	driver, err := p.store(r.Store)
+	if err != nil {
+		return "", err
+	}
+	linker, ok := storagedriver.Find[storagedriver.Linker](driver)
+	if !ok {
+		return "", nil
+	}
+	url, err := linker.Link(ctx, storagedriver.Link{Locator: r.Locator, Size: size, Lifetime: p.o.LinkLifetime})
+	return url, failure("make a link to an object", err)
 }
 
 func (p *Plane) openRow(ctx context.Context, content eventlog.Sequence, size, offset, length int64) (io.ReadCloser, error) {

@@ -162,7 +162,7 @@ func TestAFailureToReadIsNotDamage(t *testing.T) {
 	sealed, sequence := put(t, plain, r, "a", random(100_000, 8))
 	for n := 1; n <= 3; n++ {
 		plan := &fault.Plan{FailAt: n, Err: errInjected}
-		p, _ := newPlane(t, fault.Wrap(d, plan), dataplane.Options{})
+		p, _ := newPlane(t, fault.Wrap(unsized{d}, plan), dataplane.Options{})
 		err := p.Verify(t.Context(), sealed.Receipt, sequence, sealed.Digests, sealed.Size)
 		if !errors.Is(err, errInjected) || errors.Is(err, fact.ErrGone) {
 			t.Errorf("operation %d: %v", n, err)
@@ -171,6 +171,14 @@ func TestAFailureToReadIsNotDamage(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	wants(t, plain.Verify(ctx, sealed.Receipt, sequence, sealed.Digests, sealed.Size), context.Canceled)
+}
+
+// unsized is a driver whose readers do not know the size of the object.
+type unsized struct{ storagedriver.Driver }
+
+func (d unsized) Open(ctx context.Context, locator string, offset, length int64) (io.ReadCloser, error) {
+	rc, err := d.Driver.Open(ctx, locator, offset, length)
+	return struct{ io.ReadCloser }{rc}, err
 }
 
 // An object that ends early while it is read does not end well.

@@ -41,6 +41,7 @@ type Rows interface {
 const (
 	DefaultInlineLimit = 64 << 10
 	DefaultBudget      = 32 << 20
+	DefaultLifetime    = 15 * time.Minute
 )
 
 // Options configure a Plane.
@@ -56,8 +57,12 @@ type Options struct {
 	// Budget bounds the memory of transfers; nil means one of DefaultBudget.
 	Budget *budget.Budget
 	// BootID identifies the run of the machine. What was staged in another
-	// run is read again before it is trusted.
+	// run is read again before it is trusted, unless its store keeps staged
+	// bytes beyond the machine.
 	BootID string
+	// LinkLifetime is how long clients can use a URL that Link returned; 0
+	// means DefaultLifetime.
+	LinkLifetime time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -85,6 +90,9 @@ func New(stores map[string]storagedriver.Driver, writeTo string, rows Rows, o Op
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.LinkLifetime == 0 {
+		o.LinkLifetime = DefaultLifetime
 	}
 	p := &Plane{stores: maps.Clone(stores), writeTo: writeTo, rows: rows, rooms: map[string]*room{}, o: o}
 	for name, d := range p.stores {

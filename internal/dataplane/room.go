@@ -146,7 +146,7 @@ func (p *Plane) Staged(ctx context.Context) ([]fact.Staged, error) {
 	var all []fact.Staged
 	var errs []error
 	for _, name := range p.storeNames() {
-		lister, ok := p.stores[name].(storagedriver.Lister)
+		lister, ok := storagedriver.Find[storagedriver.Lister](p.stores[name])
 		if !ok {
 			continue
 		}

@@ -6,12 +6,13 @@ import (
 
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
+	"artifactstore/storagedriver"
 )
 
 // Seal ends a staged sequence: it returns its digests, in the algorithm also as
 // well if that is not "", and sets s.Locator unless the bytes are inline. It
 // reads the bytes again only if also was not hashed from the start, or if they
-// were staged in another run of the machine; an error that wraps fact.ErrGone
+// were staged in another run of the machine and may not have survived it; an error that wraps fact.ErrGone
 // means that they are not what they were. Publish makes them durable.
 func (p *Plane) Seal(ctx context.Context, s *fact.Staged, also identity.Algorithm) (fact.Sealed, error) {
 	if !stored(*s) {
@@ -61,11 +62,19 @@ func (p *Plane) digests(ctx context.Context, s *fact.Staged, also identity.Algor
 
 // trust reads staged bytes again if they were written in another run of the
 // machine: what was not flushed may be lost, or be other bytes of that length.
+// Where staged bytes survive the machine there is nothing to find.
 func (p *Plane) trust(ctx context.Context, s *fact.Staged, hash *identity.Hasher) error {
 	if s.Boot == p.o.BootID {
 		return nil
 	}
-	_, err := p.reread(ctx, s, hash.Sum())
+	driver, err := p.store(s.Store)
+	if err != nil {
+		return err
+	}
+	if persistent, ok := storagedriver.Find[storagedriver.Persistent](driver); ok && persistent.StagedPersists() {
+		return nil
+	}
+	_, err = p.reread(ctx, s, hash.Sum())
 	return err
 }
 
@@ -108,6 +117,18 @@ func (p *Plane) Publish(ctx context.Context, s fact.Staged) error {
 		p.rooms[s.Store].forget()
 	}
 	return failure("publish object", err)
+}
+
+// Release forgets what only this process has of a staged sequence: it then
+// stands where it was remembered last. Call it where neither Publish nor
+// Discard came to succeed.
+func (p *Plane) Release(s fact.Staged) {
+	if !s.Held {
+		return
+	}
+	if releaser, ok := storagedriver.Find[storagedriver.Releaser](p.stores[s.Store]); ok {
+		releaser.Release(s.ID)
+	}
 }
 
 // Discard removes what a staged sequence left in its store, published or not.

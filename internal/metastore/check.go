@@ -113,7 +113,7 @@ func check(ctx context.Context, c database.Conn, w database.Writer, report *Repo
 		return err
 	}
 	report.Head = eventlog.Origin(end.Log)
-	built := newState(w)
+	built := newWorking(w, 0)
 	read := func(_ context.Context, after eventlog.Sequence) ([]eventlog.Event, error) {
 		return readEvents(c, after, replayPage)
 	}
@@ -154,7 +154,7 @@ func compareAll(ctx context.Context, c, w database.Conn, report *Report) error {
 	return findMissing(c, report)
 }
 
-func replayPageInto(w database.Writer, s state, page []replayed) error {
+func replayPageInto(w database.Writer, s *working, page []replayed) error {
 	if err := w.Begin(false); err != nil {
 		return err
 	}
@@ -162,6 +162,9 @@ func replayPageInto(w database.Writer, s state, page []replayed) error {
 		if _, err := apply(s, &page[i].event, page[i].fact); err != nil {
 			return errors.Join(err, w.Rollback())
 		}
+	}
+	if err := s.turn(page[len(page)-1].event.Sequence); err != nil {
+		return errors.Join(err, w.Rollback())
 	}
 	return w.Commit()
 }
@@ -200,7 +203,7 @@ func compare(ctx context.Context, t *table, live, replayed database.Conn) (equal
 }
 
 func (t *table) values(r database.Rows) []any {
-	values := make([]any, len(t.columns))
+	values := make([]any, len(t.Columns))
 	for i := range values {
 		values[i] = r.Value(i)
 	}
@@ -209,11 +212,11 @@ func (t *table) values(r database.Rows) []any {
 
 // differ returns how two rows differ that ought to be the same, or nil.
 func (t *table) differ(have, want []any) error {
-	for i, column := range t.columns {
+	for i, column := range t.Columns {
 		if reflect.DeepEqual(have[i], want[i]) {
 			continue
 		}
-		if i < t.key {
+		if i < t.Key {
 			return &Difference{t.name, t.keyOf(have), "is where " + t.keyOf(want) + " should be"}
 		}
 		return &Difference{t.name, t.keyOf(have),
@@ -223,9 +226,9 @@ func (t *table) differ(have, want []any) error {
 }
 
 func (t *table) keyOf(values []any) string {
-	parts := make([]string, t.key)
+	parts := make([]string, t.Key)
 	for i := range parts {
-		parts[i] = fmt.Sprintf("%s=%v", t.columns[i], values[i])
+		parts[i] = fmt.Sprintf("%s=%v", t.Columns[i], values[i])
 	}
 	return strings.Join(parts, " ")
 }

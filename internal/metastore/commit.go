@@ -27,14 +27,14 @@ const (
 // Update implements registry.Ledger. A panic of decide is an error of this
 // call alone. Errors that wrap fact.ErrFull or fact.ErrBroken mean that
 // nothing was changed; registry.ErrUnknown, that it may have been.
-func (s *Store) Update(ctx context.Context, caller registry.Caller, decide func(registry.View) (*registry.Change, error)) error {
+func (s *Store) Update(ctx context.Context, caller registry.Caller, keys registry.Keys, decide func(registry.View) (*registry.Change, error)) error {
 	if s.queue == nil {
 		return ErrReadOnly
 	}
-	if err := s.Healthy(); err != nil {
+	if err := s.refuses(); err != nil {
 		return err
 	}
-	return s.queue.do(ctx, func(v *view) (*change, error) {
+	return s.queue.do(ctx, keys, func(v *decision) (*change, error) {
 		c, err := decide(v)
 		if c == nil || err != nil {
 			return nil, err
@@ -48,10 +48,10 @@ func (s *Store) run(ctx context.Context, st statement, flush bool) error {
 	if s.queue == nil {
 		return ErrReadOnly
 	}
-	if err := s.Healthy(); err != nil {
+	if err := s.refuses(); err != nil {
 		return err
 	}
-	return s.queue.do(ctx, func(*view) (*change, error) {
+	return s.queue.do(ctx, registry.Keys{}, func(*decision) (*change, error) {
 		return &change{Change: registry.Change{Durable: flush}, statements: []statement{st}}, nil
 	})
 }
@@ -81,9 +81,11 @@ func (s *Store) commit(first *job, more func() *job) {
 	b := &batch{store: s, jobs: []*job{first}, flush: s.lastFlush}
 	err := b.run(more)
 	if errors.Is(err, errMustFlush) {
-		again := &batch{store: s, jobs: b.jobs, flush: true, settled: true}
-		err = again.run(more)
-		b = again
+		b = &batch{store: s, jobs: b.jobs, flush: true, settled: true}
+		err = b.run(more)
+	}
+	if s.shared != nil {
+		b, err = s.shared.persist(b, err)
 	}
 	s.lastFlush = b.flush
 	b.tell(err)
@@ -91,14 +93,16 @@ func (s *Store) commit(first *job, more func() *job) {
 		b.answer(nil)
 		return
 	}
-	if len(b.jobs) > 1 && s.Healthy() == nil {
+	if len(b.jobs) > 1 && s.stopped() == nil && !isAway(err) {
 		for _, j := range b.jobs {
-			s.commit(j, func() *job { return nil })
+			s.commit(j, noMore)
 		}
 		return
 	}
 	b.answer(err)
 }
+
+func noMore() *job { return nil }
 
 // errMustFlush: a batch was begun without flush, and a change needs it.
 var errMustFlush = errors.New("the batch must be flushed")
@@ -111,10 +115,16 @@ type batch struct {
 	settled bool // flush cannot be changed any more: something was written
 	began   time.Time
 	head    eventlog.Head
-	state   state // what apply reads; it ends with the batch, whatever becomes of it
+	now     int64    // the time that the database gave, 0: it is the process's clock
+	state   *working // it ends with the batch, whatever becomes of it
 	rows    int
 	bytes   int
 	events  int
+	format  int    // that a writer of the events must know
+	durable bool   // a change needs the flush
+	lost    string // the mark of an attempt whose commit lost its answer
+	looked  bool   // and that mark is not there
+	mark    string // of this attempt, once its commit was begun
 }
 
 // run decides, writes and commits. Its error is that of the whole batch.
@@ -122,38 +132,60 @@ func (b *batch) run(more func() *job) error {
 	s, w := b.store, b.store.db.Writer()
 	b.began = time.Now()
 	// It may have changed since the jobs were queued.
-	if err := s.Healthy(); err != nil {
+	if err := s.failed(); err != nil {
 		return err
 	}
-	b.state = newState(w)
+	if s.shared != nil { // where flushing can be given up as late as in the commit
+		b.flush, b.settled = true, true
+	}
 	err := w.Begin(b.flush)
 	if err == nil {
 		err = b.fill(more)
+	}
+	if errors.Is(err, errCommitted) {
+		s.signal.Announce(b.head.Sequence)
+		_ = s.note(w.Rollback()) // it changes nothing
+		return nil
 	}
 	if err != nil || b.rows == 0 {
 		// Here a crash leaves nothing behind: no frame of the
 		// transaction is marked as committed.
 		return s.note(errors.Join(err, w.Rollback()))
 	}
-	if err := writeHead(w, b.head); err != nil {
+	if err := b.finish(); err != nil {
 		return s.note(errors.Join(err, w.Rollback()))
 	}
 	// A crash before the flush in Commit leaves all of the batch or nothing,
 	// and nobody was told; after it, all of the batch.
 	if err := w.Commit(); err != nil {
-		if errors.Is(err, database.ErrBroken) {
+		if errors.Is(err, database.ErrBroken) || errors.Is(err, database.ErrUnknown) {
 			err = fmt.Errorf("%w: %w", registry.ErrUnknown, err)
 		}
 		return s.note(err)
 	}
 	s.signal.Announce(b.head.Sequence)
-	return nil
+	return s.note(nil)
+}
+
+// finish writes everything and the head.
+func (b *batch) finish() error {
+	if b.store.shared != nil {
+		if err := b.store.shared.finish(b); err != nil {
+			return err
+		}
+	}
+	if err := b.state.write(); err != nil {
+		return err
+	}
+	return writeHead(b.store.db.Writer(), b.head, b.format)
 }
 
 // fill runs the jobs of the batch, and then more until a limit is reached.
 func (b *batch) fill(more func() *job) error {
-	var err error
-	if b.head, err = readHead(b.store.db.Writer()); err != nil {
+	if b.store.shared != nil {
+		return b.fillAtOnce(more)
+	}
+	if err := b.open(); err != nil {
 		return err
 	}
 	for _, j := range b.jobs {
@@ -174,15 +206,39 @@ func (b *batch) fill(more func() *job) error {
 	return nil
 }
 
+// open reads the head, and begins the working set.
+func (b *batch) open() (err error) {
+	w := b.store.db.Writer()
+	b.head, err = readHead(w)
+	b.state = newWorking(w, b.head.Sequence)
+	return err
+}
+
+// time is that of the next events.
+func (b *batch) time() time.Time {
+	now := b.store.clock()
+	if b.now != 0 {
+		now = micro(b.now)
+	}
+	if last := micro(b.head.Time); now.Before(last) {
+		now = last
+	}
+	return now
+}
+
 // add runs one job within the batch. A refusal is the job's alone; the error
 // that add returns is the batch's.
 func (b *batch) add(j *job) error {
-	now := b.store.clock()
-	if last := time.UnixMicro(b.head.Time).UTC(); now.Before(last) {
-		now = last
+	if err := b.store.usable(); err != nil && !j.upkeep {
+		j.err, j.changes = err, false
+		return nil
 	}
+	now := b.time()
 	var c *change
 	c, j.err = b.decide(j, now)
+	if isAway(j.err) {
+		return j.err // no refusal: the transaction has gone with the connection
+	}
 	j.changes = j.err == nil && c != nil && !c.empty()
 	if !j.changes {
 		return nil
@@ -190,6 +246,7 @@ func (b *batch) add(j *job) error {
 	if err := b.choose(c.flush()); err != nil {
 		return err
 	}
+	b.durable = b.durable || c.flush()
 	return b.write(c, now.UnixMicro())
 }
 
@@ -201,7 +258,7 @@ func (b *batch) decide(j *job, now time.Time) (c *change, err error) {
 			c, err = nil, fmt.Errorf("decision panicked: %v", cause)
 		}
 	}()
-	return j.decide(&view{conn: b.store.db.Writer(), now: now, secret: b.store.secret})
+	return j.decide(newDecision(b.state, view{now: now, secret: b.store.secret}))
 }
 
 // choose makes sure that the transaction has the durability that a change
@@ -225,12 +282,11 @@ func (b *batch) choose(flush bool) error {
 	return w.Begin(flush)
 }
 
-// write writes the rows of a change.
+// write adds the rows of a change to the working set.
 func (b *batch) write(c *change, now int64) error {
-	w := b.store.db.Writer()
 	before := b.rows
 	for i := range c.Entries {
-		if err := b.writeEntry(w, c, &c.Entries[i], now); err != nil {
+		if err := b.writeEntry(c, &c.Entries[i], now); err != nil {
 			return err
 		}
 		if b.rows-before > maxRows {
@@ -238,28 +294,27 @@ func (b *batch) write(c *change, now int64) error {
 		}
 	}
 	for i := range c.Puts {
-		size, err := putUpload(w, &c.Puts[i])
+		row, err := rowOfUpload(&c.Puts[i])
 		if err != nil {
 			return err
 		}
-		b.bytes += size
+		b.state.put(uploads, row)
+		b.bytes += len(row[5].([]byte))
 	}
 	for _, id := range c.Drops {
-		if err := dropUpload(w, id); err != nil {
-			return err
-		}
+		b.state.remove(uploads, []any{id})
 	}
 	for _, st := range c.statements {
-		if err := w.Exec(st.sql, st.args...); err != nil {
+		if err := b.state.all().Exec(st.sql, st.args...); err != nil {
 			return err
 		}
 	}
-	b.rows += len(c.Puts) + len(c.Drops) + len(c.statements)
+	b.rows += len(c.Puts) + len(c.Drops) + len(c.statements) + c.rows
 	return nil
 }
 
-// writeEntry writes an event, its content row, and what the views make of it.
-func (b *batch) writeEntry(w database.Conn, c *change, entry *registry.Entry, now int64) error {
+// writeEntry adds an event, its content row, and what the views make of it.
+func (b *batch) writeEntry(c *change, entry *registry.Entry, now int64) error {
 	content, err := contentOf(entry)
 	if err != nil {
 		return err
@@ -271,16 +326,12 @@ func (b *batch) writeEntry(w database.Conn, c *change, entry *registry.Entry, no
 	if b.head, err = b.head.Seal(e); err != nil {
 		return err
 	}
-	if err := writeEvent(w, e); err != nil {
-		return err
-	}
+	b.state.insertEvent(e, content)
+	b.format = max(b.format, fact.Format(string(e.Kind)))
 	b.rows++
 	b.events++
 	b.bytes += len(e.Payload) + len(e.Private) + len(content)
 	if content != nil {
-		if err := writeContent(w, e.Sequence, content); err != nil {
-			return err
-		}
 		b.rows++
 	}
 	f, err := decode(e)
@@ -335,7 +386,7 @@ func (b *batch) answer(err error) {
 		case err == nil:
 		case errors.Is(err, registry.ErrUnknown) && !j.changes:
 			// It changes nothing, but may have seen what does not last.
-			j.err = fmt.Errorf("%w: the batch was not committed", fact.ErrBroken)
+			j.err = fmt.Errorf("%w: the batch was not committed", b.store.unusable())
 		default:
 			j.err = err
 		}

@@ -20,13 +20,13 @@ import (
 func TestRefusalChangesNothingAndIsReturnedAsItIs(t *testing.T) {
 	s := checked(t)
 	refusal := registry.Errorf(registry.TagInvalid, "no")
-	err := s.Update(t.Context(), caller, func(registry.View) (*registry.Change, error) {
+	err := s.Update(t.Context(), caller, registry.Keys{}, func(registry.View) (*registry.Change, error) {
 		return facts(&fact.RepositoryCreated{Repository: "demo"}), refusal
 	})
 	if err != error(refusal) {
 		t.Errorf("got %v", err)
 	}
-	must(t, s.Update(t.Context(), caller, func(registry.View) (*registry.Change, error) { return nil, nil }))
+	must(t, s.Update(t.Context(), caller, registry.Keys{}, func(registry.View) (*registry.Change, error) { return nil, nil }))
 	head, err := s.Events().Head(t.Context())
 	must(t, err)
 	if head.Sequence != 0 {
@@ -54,7 +54,7 @@ func TestTimeOfTheViewIsThatOfTheEvents(t *testing.T) {
 	for _, step := range []time.Duration{0, time.Hour, -2 * time.Hour} {
 		now = now.Add(step)
 		var seen time.Time
-		must(t, s.Update(t.Context(), caller, func(v registry.View) (*registry.Change, error) {
+		must(t, s.Update(t.Context(), caller, registry.Keys{}, func(v registry.View) (*registry.Change, error) {
 			seen = v.Now()
 			return facts(&fact.RepositoryCreated{Repository: fmt.Sprint("r", step)}), nil
 		}))
@@ -73,7 +73,7 @@ func inOneBatch(t *testing.T, s *store, decisions ...func(registry.View) (*regis
 	hold := make(chan struct{})
 	var all sync.WaitGroup
 	all.Go(func() {
-		_ = s.Update(t.Context(), caller, func(registry.View) (*registry.Change, error) {
+		_ = s.Update(t.Context(), caller, registry.Keys{}, func(registry.View) (*registry.Change, error) {
 			<-hold
 			return nil, errRefused
 		})
@@ -81,7 +81,7 @@ func inOneBatch(t *testing.T, s *store, decisions ...func(registry.View) (*regis
 	synctest.Wait() // the committer is in that decision
 	errs := make([]error, len(decisions))
 	for i, decide := range decisions {
-		all.Go(func() { errs[i] = s.Update(t.Context(), caller, decide) })
+		all.Go(func() { errs[i] = s.Update(t.Context(), caller, registry.Keys{}, decide) })
 		synctest.Wait() // it is queued
 	}
 	close(hold)
@@ -191,14 +191,14 @@ func TestCallerGivesUpOnlyBeforeTheDecision(t *testing.T) {
 		waiting, cancelWaiting := context.WithCancel(t.Context())
 		first, second := make(chan error, 1), make(chan error, 1)
 		go func() {
-			first <- s.Update(started, caller, func(registry.View) (*registry.Change, error) {
+			first <- s.Update(started, caller, registry.Keys{}, func(registry.View) (*registry.Change, error) {
 				<-hold
 				return facts(&fact.RepositoryCreated{Repository: "first"}), nil
 			})
 		}()
 		synctest.Wait()
 		go func() {
-			second <- s.Update(waiting, caller, func(registry.View) (*registry.Change, error) {
+			second <- s.Update(waiting, caller, registry.Keys{}, func(registry.View) (*registry.Change, error) {
 				t.Error("a decision that was given up ran")
 				return nil, nil
 			})
@@ -228,7 +228,7 @@ func TestCloseCommitsWhatIsWaitingAndRefusesTheRest(t *testing.T) {
 		errs, closed := make(chan error, 2), make(chan error, 1)
 		for i := range 2 {
 			go func() {
-				errs <- s.Update(t.Context(), caller, func(registry.View) (*registry.Change, error) {
+				errs <- s.Update(t.Context(), caller, registry.Keys{}, func(registry.View) (*registry.Change, error) {
 					<-hold
 					return facts(&fact.RepositoryCreated{Repository: fmt.Sprint("r", i)}), nil
 				})
@@ -265,7 +265,7 @@ func TestManyWritersAtOnce(t *testing.T) {
 					t.Error(err)
 				}
 				if i%4 == 0 {
-					_ = s.Update(context.Background(), caller, func(registry.View) (*registry.Change, error) { return nil, errRefused })
+					_ = s.Update(context.Background(), caller, registry.Keys{}, func(registry.View) (*registry.Change, error) { return nil, errRefused })
 				}
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"artifactstore/eventlog"
 	"artifactstore/registry"
 	"artifactstore/registry/fact"
 )
@@ -188,6 +189,6 @@ func TestEventsAreFlushedAndSessionsAreNot(t *testing.T) {
 			t.Errorf("%s: acknowledged with %d writes that were not flushed", c.name, pending)
 		}
 	}
-	must(t, s.SetCursor(t.Context(), "f", 1))
+	must(t, s.SetCursor(t.Context(), "f", eventlog.Cursor{Sequence: 1}))
 	s.check(t)
 }

@@ -3,6 +3,7 @@ package metastore_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -12,17 +13,42 @@ import (
 	"syscall"
 	"testing"
 
+	"artifactstore/conformance/harness"
 	"artifactstore/internal/metastore"
 	"artifactstore/internal/metastore/database"
+	"artifactstore/internal/metastore/postgres"
 	"artifactstore/internal/metastore/sqlite"
 	"artifactstore/registry"
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
 )
 
+// onPostgres: stores are made in PostgreSQL, not in files.
+var onPostgres bool
+
+// ofFiles are the tests about a store that is a file of one process, or whose
+// clock only turns when all wait, which they never do for a server.
+const ofFiles = "^(TestEveryFailedOperationIsToldNotHidden|TestFailedFlushStopsTheStore|TestFullDiskRefusesAndRecovers|" +
+	"TestEventsAreFlushedAndSessionsAreNot|TestFilesAreNotForOthers|TestUncleanStartIsNoticed|" +
+	"TestReadOnlyStoreReadsWhatWasClosed|TestOpenReportsWhatIsNoStore|TestStoreOfTheFirstVersionIsMigratedWithItsContent|" +
+	"TestListingsCostThePageNotTheCollection|TestCloseCommitsWhatIsWaitingAndRefusesTheRest|" +
+	"TestBatchIsOneCommitInWhichEachSeesTheEarlierOnes|TestOneThatFailsSpoilsNoOtherOfItsBatch|" +
+	"TestCallerGivesUpOnlyBeforeTheDecision|TestObserverIs.*|TestReceiveIsAllOrNothing)$"
+
+// TestMain runs every test twice: on files of SQLite, and on PostgreSQL.
 func TestMain(m *testing.M) {
 	syscall.Umask(0o027) // as the command does
-	os.Exit(m.Run())
+	flag.Parse()
+	skip := flag.Lookup("test.skip").Value
+	if skip.String() != "" {
+		os.Exit(m.Run())
+	}
+	code := m.Run()
+	onPostgres = true
+	if err := skip.Set(ofFiles); err != nil {
+		panic(err)
+	}
+	os.Exit(max(code, m.Run()))
 }
 
 var caller = registry.Caller{Actor: "anonymous", Request: "r-1"}
@@ -37,7 +63,8 @@ func must(t testing.TB, err error) {
 // store is a store under test and how to open it again.
 type store struct {
 	*metastore.Store
-	path    string
+	path    string            // of the file
+	server  *harness.Postgres // nil: it is a file
 	options metastore.Options
 }
 
@@ -48,6 +75,9 @@ func create(t testing.TB, o metastore.Options) *store {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &store{path: filepath.Join(t.TempDir(), "artifactstore.db"), options: o}
+	if onPostgres {
+		s.server = harness.StartPostgres(t)
+	}
 	s.open(t)
 	t.Cleanup(func() { _ = s.Store.Close() })
 	return s
@@ -64,9 +94,50 @@ func checked(t testing.TB) *store {
 func (s *store) open(t testing.TB) {
 	t.Helper()
 	var err error
-	s.Store, err = metastore.Open(context.Background(), s.path, s.options)
+	s.Store, err = s.opened(s.options)
 	must(t, err)
 	must(t, s.Migrate(context.Background(), nil))
+}
+
+// opened opens what the store is in once more.
+func (s *store) opened(o metastore.Options) (*metastore.Store, error) {
+	if s.server == nil {
+		return metastore.Open(context.Background(), s.path, o)
+	}
+	return metastore.OpenPostgres(context.Background(), postgres.Options{DSN: s.server.DSN(), Log: o.Log}, metastore.Node{Name: "test"}, o)
+}
+
+// db opens the database to read it behind the store's back.
+func (s *store) db(t testing.TB) database.DB {
+	t.Helper()
+	if s.server == nil {
+		db, err := sqlite.Open(context.Background(), s.path, sqlite.Options{ReadOnly: true})
+		must(t, err)
+		return db
+	}
+	db, err := postgres.Open(context.Background(), postgres.Options{DSN: s.server.DSN(), ReadOnly: true, Log: s.options.Log})
+	must(t, err)
+	return db
+}
+
+// toPostgres says in PostgreSQL's words what tests say in SQLite's.
+var toPostgres = strings.NewReplacer("zeroblob(32)", "decode(repeat('00', 32), 'hex')", "x'a0'", `'\xa0'::bytea`, "x'00'", `'\x00'::bytea`)
+
+// raw runs statements on a store that nobody has open.
+func (s *store) raw(t testing.TB, statements ...string) {
+	t.Helper()
+	if s.server != nil {
+		for _, statement := range statements {
+			s.server.SQL(t, toPostgres.Replace(statement))
+		}
+		return
+	}
+	db, err := sqlite.Open(context.Background(), s.path, sqlite.Options{})
+	must(t, err)
+	for _, statement := range statements {
+		must(t, db.Writer().Script(statement))
+	}
+	must(t, db.Close())
 }
 
 func (s *store) reopen(t testing.TB) {
@@ -98,20 +169,14 @@ func (s *store) check(t testing.TB, full ...string) metastore.Report {
 func (s *store) sql(t testing.TB, statements ...string) {
 	t.Helper()
 	must(t, s.Close())
-	db, err := sqlite.Open(context.Background(), s.path, sqlite.Options{})
-	must(t, err)
-	for _, statement := range statements {
-		must(t, db.Writer().Script(statement))
-	}
-	must(t, db.Close())
+	s.raw(t, statements...)
 	s.open(t)
 }
 
 // count returns what a query of one number gives.
 func (s *store) count(t testing.TB, query string) int {
 	t.Helper()
-	db, err := sqlite.Open(context.Background(), s.path, sqlite.Options{ReadOnly: true})
-	must(t, err)
+	db := s.db(t)
 	var n int
 	must(t, db.Read(context.Background(), func(c database.Conn) error {
 		rows := c.Query(query)
@@ -130,7 +195,7 @@ func (s *store) update(t testing.TB, c *registry.Change) {
 }
 
 func (s *store) try(c *registry.Change) error {
-	return s.Update(context.Background(), caller, func(registry.View) (*registry.Change, error) { return c, nil })
+	return s.Update(context.Background(), caller, registry.Keys{}, func(registry.View) (*registry.Change, error) { return c, nil })
 }
 
 // read runs a query that must not fail.

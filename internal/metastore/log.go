@@ -8,45 +8,75 @@ import (
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
+	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
 )
 
-// format is the version of the records that this program writes.
-const format = 1
+// format is the newest format of records that this program knows. A new log has
+// oldFormat, and the head's rises with the first event that needs a newer one.
+const (
+	format    = fact.NewestFormat
+	oldFormat = 1
+)
 
 // pollInterval is how often a process that only reads looks for new events.
 const pollInterval = 250 * time.Millisecond
+
+// eventsTable and objectsTable only grow.
+var (
+	eventsTable = newTable("events", "events", 1, 1, nil,
+		"sequence", "id", "time", "kind", "subject", "actor", "request",
+		"payload", "payload_digest", "private", "private_digest", "chain")
+	objectsTable = newTable("objects", "objects", 1, 1, nil, "sequence", "bytes")
+)
 
 const eventColumns = `sequence, id, time, kind, subject, actor, request,
 	payload, payload_digest, private, private_digest, chain`
 
 func readHead(c database.Conn) (eventlog.Head, error) {
 	var h eventlog.Head
-	found, err := one(c, func(r database.Rows) error {
-		if r.Int(4) > format {
-			return ErrNewer
-		}
-		chain := r.Bytes(3)
-		if len(chain) != len(h.Chain) {
-			return &eventlog.Fault{Sequence: eventlog.Sequence(r.Int(1)), Problem: "the head's running hash is malformed"}
-		}
-		h = eventlog.Head{Log: r.Text(0), Sequence: eventlog.Sequence(r.Int(1)), Time: r.Int(2), Chain: eventlog.Hash(chain)}
-		return nil
-	}, "SELECT log, sequence, time, chain, format FROM head")
+	found, err := one(c, func(r database.Rows) (err error) { h, err = scanHead(r); return err },
+		"SELECT "+headColumns+" FROM head")
 	if err == nil && !found {
-		err = &eventlog.Fault{Problem: "the head is missing"}
+		err = errNoHead
 	}
 	return h, err
 }
 
-func writeHead(c database.Conn, h eventlog.Head) error {
-	return c.Exec("UPDATE head SET sequence = $1, time = $2, chain = $3", int64(h.Sequence), h.Time, h.Chain[:])
+const headColumns = "log, sequence, time, chain, format"
+
+var errNoHead = &eventlog.Fault{Problem: "the head is missing"}
+
+// scanHead reads headColumns. A log that only newer programs may write is ErrNewer.
+func scanHead(r database.Rows) (h eventlog.Head, err error) {
+	if r.Int(4) > format {
+		return h, fmt.Errorf("%w: its log has the format %d, this program knows %d", ErrNewer, r.Int(4), format)
+	}
+	chain := r.Bytes(3)
+	if len(chain) != len(h.Chain) {
+		return h, &eventlog.Fault{Sequence: eventlog.Sequence(r.Int(1)), Problem: "the head's running hash is malformed"}
+	}
+	return eventlog.Head{Log: r.Text(0), Sequence: eventlog.Sequence(r.Int(1)), Time: r.Int(2), Chain: eventlog.Hash(chain)}, nil
 }
 
-func writeEvent(c database.Conn, e *eventlog.Event) error {
-	return c.Exec("INSERT INTO events ("+eventColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-		int64(e.Sequence), e.ID, e.Time, string(e.Kind), e.Subject, e.Actor, e.Request,
-		e.Payload, e.PayloadDigest.String(), e.Private, e.PrivateDigest.String(), e.Chain[:])
+// writeHead moves the head. needs is the format that the new events need.
+func writeHead(w database.Writer, h eventlog.Head, needs int) error {
+	return w.Later(`UPDATE head SET sequence = $1, time = $2, chain = $3,
+		format = CASE WHEN format < $4 THEN $5 ELSE format END`,
+		int64(h.Sequence), h.Time, h.Chain[:], int64(needs), int64(needs))
+}
+
+// insertEvent writes a new event and its content row, if it has one.
+func (s *working) insertEvent(e *eventlog.Event, content []byte) {
+	var private any
+	if e.Private != nil {
+		private = e.Private
+	}
+	s.insert(eventsTable, int64(e.Sequence), e.ID, e.Time, string(e.Kind), e.Subject, e.Actor, e.Request,
+		e.Payload, e.PayloadDigest.String(), private, e.PrivateDigest.String(), e.Chain[:])
+	if content != nil {
+		s.insert(objectsTable, int64(e.Sequence), content)
+	}
 }
 
 func scanEvent(r database.Rows) (eventlog.Event, error) {

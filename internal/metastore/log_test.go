@@ -68,6 +68,9 @@ func (l *logUnderTest) Tamper(t *testing.T, edit logtest.Edit, at eventlog.Seque
 			"UPDATE events SET sequence = %[1]d WHERE sequence = %[1]d + 1;" +
 			"UPDATE events SET sequence = %[1]d + 1 WHERE sequence = 0",
 		logtest.Cut: "DELETE FROM events WHERE sequence >= %[1]d",
+		logtest.Restore: "DELETE FROM events WHERE sequence >= %[1]d; DELETE FROM repositories WHERE id >= %[1]d;" +
+			"UPDATE head SET sequence = %[1]d - 1, time = (SELECT time FROM events WHERE sequence = %[1]d - 1)," +
+			" chain = (SELECT chain FROM events WHERE sequence = %[1]d - 1)",
 	}[edit]
 	if !ok {
 		t.Fatalf("unknown edit %q", edit)

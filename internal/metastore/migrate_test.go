@@ -22,7 +22,7 @@ func TestNewStoreMustBeMigratedOnce(t *testing.T) {
 		t.Errorf("healthy: %v", err)
 	}
 	for name, err := range map[string]error{
-		"Update":  s.Update(t.Context(), caller, decided(facts(&fact.RepositoryCreated{Repository: "r"}))),
+		"Update":  s.Update(t.Context(), caller, registry.Keys{}, decided(facts(&fact.RepositoryCreated{Repository: "r"}))),
 		"Read":    s.Read(t.Context(), func(registry.View) error { return nil }),
 		"Head":    func() error { _, err := s.Events().Head(t.Context()); return err }(),
 		"Check":   func() error { _, err := s.Check(t.Context(), nil); return err }(),
@@ -49,24 +49,29 @@ func TestNewStoreMustBeMigratedOnce(t *testing.T) {
 	must(t, s.Close())
 }
 
-func TestStoreOfANewerVersionIsRefused(t *testing.T) {
-	for name, statement := range map[string]string{
-		"schema": "INSERT INTO migrations VALUES (9999, 'from the future', 0)",
-		"format": "UPDATE head SET format = 9999",
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := create(t, metastore.Options{})
-			populated(t, s)
-			must(t, s.Close())
-			raw(t, s.path, statement)
-			for _, readOnly := range []bool{false, true} {
-				_, err := metastore.Open(t.Context(), s.path, metastore.Options{ReadOnly: readOnly})
-				if !errors.Is(err, metastore.ErrNewer) {
-					t.Errorf("read only %v: opened with %v", readOnly, err)
-				}
-			}
-		})
+func TestStoreThatOnlyNewerProgramsMayWriteIsRefused(t *testing.T) {
+	s := create(t, metastore.Options{})
+	populated(t, s)
+	must(t, s.Close())
+	s.raw(t, "INSERT INTO migrations VALUES (9999, 'from the future', 0); UPDATE head SET format = 9999")
+	for _, readOnly := range []bool{false, true} {
+		_, err := s.opened(metastore.Options{ReadOnly: readOnly})
+		if !errors.Is(err, metastore.ErrNewer) {
+			t.Errorf("read only %v: opened with %v", readOnly, err)
+		}
 	}
+}
+
+// A newer program may have added what this one can do without: the two run side
+// by side until the head says otherwise.
+func TestStoreThatANewerProgramMigratedIsUsedWhileTheHeadAllowsIt(t *testing.T) {
+	s := create(t, metastore.Options{})
+	populated(t, s)
+	must(t, s.Close())
+	s.raw(t, "INSERT INTO migrations VALUES (9999, 'from the future', 0)")
+	s.open(t)
+	s.update(t, facts(&fact.RepositoryCreated{Repository: "later"}))
+	s.check(t)
 }
 
 func TestUncleanStartIsNoticed(t *testing.T) {
@@ -95,11 +100,11 @@ func TestUncleanStartIsNoticed(t *testing.T) {
 func TestReadOnlyStoreRunsBesideTheWriter(t *testing.T) {
 	s := checked(t)
 	populated(t, s)
-	beside, err := metastore.Open(t.Context(), s.path, metastore.Options{ReadOnly: true})
+	beside, err := s.opened(metastore.Options{ReadOnly: true})
 	must(t, err)
 	before, err := beside.Events().Head(t.Context())
 	must(t, err)
-	if err := beside.Update(t.Context(), caller, decided(facts(&fact.RepositoryCreated{Repository: "r"}))); !errors.Is(err, metastore.ErrReadOnly) {
+	if err := beside.Update(t.Context(), caller, registry.Keys{}, decided(facts(&fact.RepositoryCreated{Repository: "r"}))); !errors.Is(err, metastore.ErrReadOnly) {
 		t.Errorf("Update gave %v", err)
 	}
 	if err := beside.Rebuild(t.Context(), nil); !errors.Is(err, metastore.ErrReadOnly) {
@@ -123,7 +128,7 @@ func TestReadOnlyStoreReadsWhatWasClosed(t *testing.T) {
 	must(t, s.Close())
 	before, err := os.ReadFile(s.path)
 	must(t, err)
-	r, err := metastore.Open(t.Context(), s.path, metastore.Options{ReadOnly: true})
+	r, err := s.opened(metastore.Options{ReadOnly: true})
 	must(t, err)
 	_, err = eventlog.Verify(t.Context(), r.Events())
 	must(t, err)
@@ -165,12 +170,12 @@ func TestStoreOfTheFirstVersionIsMigratedWithItsContent(t *testing.T) {
 	old := &store{path: filepath.Join(t.TempDir(), "old.db")}
 	firstVersion(t, old.path)
 	tables := []string{"events", "objects", "repositories", "blobs", "links", "manifests", "manifest_references",
-		"referrers", "tags", "tag_history", "uploads", "cursors", "secrets", "head"}
+		"referrers", "tags", "tag_history", "uploads", "secrets", "head"}
 	statements := []string{"ATTACH '" + model.path + "' AS model"}
 	for _, table := range tables {
 		statements = append(statements, "DELETE FROM main."+table, "INSERT INTO main."+table+" SELECT * FROM model."+table)
 	}
-	raw(t, old.path, strings.Join(statements, ";\n"))
+	old.raw(t, strings.Join(statements, ";\n"))
 	rows := old.dump(t)
 	before := make(map[string]int)
 	for _, table := range tables {
@@ -210,6 +215,12 @@ func TestStoreOfTheFirstVersionIsMigratedWithItsContent(t *testing.T) {
 		return errors.Join(err, nativeErr, uploadErr)
 	})
 	old.update(t, facts(&fact.RepositoryCreated{Repository: "later"}))
+	head, err := old.Events().Head(t.Context())
+	must(t, err)
+	must(t, old.SetCursor(t.Context(), "f", head.Cursor()))
+	if done, err := old.Cursor(t.Context(), "f"); err != nil || done != head.Cursor() {
+		t.Errorf("the cursor is %s, %v", done, err)
+	}
 	must(t, old.Close())
 }
 

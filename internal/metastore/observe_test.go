@@ -44,7 +44,7 @@ func TestObserverIsToldOfEveryCommit(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			*batches = nil
 			var told metastore.Batch
-			must(t, s.Update(metastore.WithBatch(t.Context(), &told), caller,
+			must(t, s.Update(metastore.WithBatch(t.Context(), &told), caller, registry.Keys{},
 				func(registry.View) (*registry.Change, error) { return test.change, nil }))
 			if len(*batches) != len(test.want) {
 				t.Fatalf("told of %+v", *batches)
@@ -95,7 +95,7 @@ func TestObserverIsToldOfFailures(t *testing.T) {
 	batches := observed(t, s)
 	d.fail(1, true, syscall.EIO)
 	var told metastore.Batch
-	err := s.Update(metastore.WithBatch(t.Context(), &told), caller, decided(facts(&fact.RepositoryCreated{Repository: "demo"})))
+	err := s.Update(metastore.WithBatch(t.Context(), &told), caller, registry.Keys{}, decided(facts(&fact.RepositoryCreated{Repository: "demo"})))
 	if err == nil || len(*batches) != 1 || (*batches)[0].Err == nil || told.Err == nil {
 		t.Errorf("the change failed with %v; told of %+v", err, *batches)
 	}

@@ -2,6 +2,7 @@ package metastore
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -10,7 +11,9 @@ import (
 
 // job is a change that waits for the committer.
 type job struct {
-	decide func(*view) (*change, error)
+	keys   registry.Keys // that decide asks for
+	upkeep bool          // it needs no views
+	decide func(*decision) (*change, error)
 	taken  atomic.Bool   // by the committer, or by the caller who gave up
 	done   chan struct{} // closed when err is final
 
@@ -25,6 +28,7 @@ type change struct {
 	registry.Change
 	caller     registry.Caller
 	statements []statement // on working state
+	rows       int         // that decide has put into the working set itself
 }
 
 // statement is one SQL statement with its arguments.
@@ -38,16 +42,18 @@ func (c *change) flush() bool { return c.Durable || len(c.Entries) > 0 }
 
 // empty tells whether there is nothing to commit.
 func (c *change) empty() bool {
-	return len(c.Entries)+len(c.Puts)+len(c.Drops)+len(c.statements) == 0
+	return len(c.Entries)+len(c.Puts)+len(c.Drops)+len(c.statements)+c.rows == 0
 }
 
 // queue holds the jobs that wait, in order. Its length is bounded by the
 // number of callers: each waits for its job.
 type queue struct {
-	mu     sync.Mutex
-	more   *sync.Cond // there is a job, or the queue was closed
-	jobs   []*job
-	closed bool
+	mu   sync.Mutex
+	more *sync.Cond // there is a job, or the queue was closed
+	jobs []*job
+	// returned are jobs that were taken, and are to be taken again first.
+	returned []*job
+	closed   bool
 }
 
 func newQueue() *queue {
@@ -77,6 +83,19 @@ func (q *queue) close() bool {
 	return first
 }
 
+func (q *queue) isClosed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
+}
+
+// putBack makes jobs that were taken the next ones again.
+func (q *queue) putBack(jobs []*job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.returned = append(slices.Clone(jobs), q.returned...)
+}
+
 // next returns the next job that its caller did not give up. With wait it
 // blocks until there is one, and returns nil when the queue is closed and
 // empty; without, nil means that there is none now.
@@ -84,6 +103,11 @@ func (q *queue) next(wait bool) *job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
+		if len(q.returned) > 0 {
+			j := q.returned[0]
+			q.returned = q.returned[1:]
+			return j
+		}
 		for len(q.jobs) > 0 {
 			j := q.jobs[0]
 			q.jobs[0] = nil
@@ -101,11 +125,20 @@ func (q *queue) next(wait bool) *job {
 
 // do queues a decision and waits for its outcome. ctx can give up only before
 // the committer has taken it.
-func (q *queue) do(ctx context.Context, decide func(*view) (*change, error)) error {
+func (q *queue) do(ctx context.Context, keys registry.Keys, decide func(*decision) (*change, error)) error {
+	return q.await(ctx, &job{keys: keys, decide: decide})
+}
+
+// upkeep is do for what a store does for itself, in whatever state its views are.
+func (q *queue) upkeep(ctx context.Context, decide func(*decision) (*change, error)) error {
+	return q.await(ctx, &job{upkeep: true, decide: decide})
+}
+
+func (q *queue) await(ctx context.Context, j *job) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := &job{decide: decide, done: make(chan struct{})}
+	j.done = make(chan struct{})
 	if err := q.add(j); err != nil {
 		return err
 	}
@@ -127,5 +160,5 @@ func (q *queue) do(ctx context.Context, decide func(*view) (*change, error)) err
 func (q *queue) length() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.jobs)
+	return len(q.jobs) + len(q.returned)
 }

@@ -33,6 +33,9 @@ func (s *Store) Rebuild(ctx context.Context, progress Progress) error {
 	if s.queue == nil {
 		return ErrReadOnly
 	}
+	if err := s.Alone(ctx); err != nil {
+		return err
+	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.block(ErrRebuild)
@@ -102,7 +105,7 @@ func headAt(c database.Conn, log string, at eventlog.Sequence) (eventlog.Head, e
 // transaction with the mark of how far it came, so a crash loses only time;
 // none but the last needs a flush.
 func (s *Store) refill(ctx context.Context, from, end eventlog.Head, progress Progress) error {
-	own := newState(s.db.Writer())
+	own := newWorking(s.db.Writer(), from.Sequence)
 	// Each page is read in a transaction of its own: one for all would keep
 	// the WAL from being moved into the database until the end.
 	read := func(ctx context.Context, after eventlog.Sequence) (page []eventlog.Event, err error) {
@@ -119,6 +122,9 @@ func (s *Store) refill(ctx context.Context, from, end eventlog.Head, progress Pr
 				if _, err := apply(own, &page[i].event, page[i].fact); err != nil {
 					return err
 				}
+			}
+			if err := own.turn(last); err != nil {
+				return err
 			}
 			return setFlag(w, flagRebuild, int64(last))
 		})

@@ -10,26 +10,15 @@ import (
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore"
 	"artifactstore/internal/metastore/database"
-	"artifactstore/internal/metastore/sqlite"
 	"artifactstore/registry"
 	"artifactstore/registry/fact"
 )
-
-// raw runs a statement on a file that no store has open.
-func raw(t testing.TB, path, statement string) {
-	t.Helper()
-	db, err := sqlite.Open(context.Background(), path, sqlite.Options{})
-	must(t, err)
-	must(t, db.Writer().Script(statement))
-	must(t, db.Close())
-}
 
 // dump returns all rows of all views of a closed or open store.
 func (s *store) dump(t testing.TB) string {
 	t.Helper()
 	var out strings.Builder
-	db, err := sqlite.Open(context.Background(), s.path, sqlite.Options{ReadOnly: true})
-	must(t, err)
+	db := s.db(t)
 	for table, columns := range map[string]int{
 		"repositories": 3, "blobs": 9, "links": 2, "manifests": 12, "manifest_references": 8,
 		"referrers": 4, "tags": 5, "tag_history": 7,

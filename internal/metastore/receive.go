@@ -172,7 +172,7 @@ func receive(ctx context.Context, w database.Writer, page []Recorded) (eventlog.
 	if err != nil {
 		return head, err
 	}
-	views := newState(w)
+	views, needs := newWorking(w, head.Sequence), oldFormat
 	for i := range page {
 		if err := ctx.Err(); err != nil {
 			return head, err
@@ -180,26 +180,23 @@ func receive(ctx context.Context, w database.Writer, page []Recorded) (eventlog.
 		if head, err = head.Follows(&page[i].Event); err != nil {
 			return head, err
 		}
-		if err := receiveOne(w, views, &page[i]); err != nil {
+		needs = max(needs, fact.Format(string(page[i].Event.Kind)))
+		if err := receiveOne(views, &page[i]); err != nil {
 			return head, err
 		}
 	}
-	return head, writeHead(w, head)
+	if err := views.write(); err != nil {
+		return head, err
+	}
+	return head, writeHead(w, head, needs)
 }
 
-func receiveOne(w database.Writer, views state, r *Recorded) error {
+func receiveOne(views *working, r *Recorded) error {
 	f, err := decode(&r.Event)
 	if err != nil {
 		return err
 	}
-	if err := writeEvent(w, &r.Event); err != nil {
-		return err
-	}
-	if r.Content != nil {
-		if err := writeContent(w, r.Event.Sequence, r.Content); err != nil {
-			return err
-		}
-	}
+	views.insertEvent(&r.Event, r.Content)
 	_, err = apply(views, &r.Event, f)
 	return err
 }

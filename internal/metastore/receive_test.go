@@ -151,7 +151,7 @@ func TestAdoptTakesOnlyAnEmptyStore(t *testing.T) {
 		same(t, source, s)
 	})
 	t.Run("one that is open to read", func(t *testing.T) {
-		s, err := metastore.Open(t.Context(), source.path, metastore.Options{ReadOnly: true})
+		s, err := source.opened(metastore.Options{ReadOnly: true})
 		must(t, err)
 		if err := s.Adopt(founding); !errors.Is(err, metastore.ErrReadOnly) {
 			t.Errorf("Adopt gave %v", err)

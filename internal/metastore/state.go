@@ -47,10 +47,6 @@ func readSecret(c database.Conn) ([]byte, error) {
 	return secret, err
 }
 
-func writeContent(c database.Conn, sequence eventlog.Sequence, data []byte) error {
-	return c.Exec("INSERT INTO objects (sequence, bytes) VALUES ($1, $2)", int64(sequence), data)
-}
-
 // Object returns the bytes of the content row of an event. If there is none
 // the error wraps fact.ErrGone.
 func (s *Store) Object(ctx context.Context, sequence eventlog.Sequence) ([]byte, error) {
@@ -79,20 +75,27 @@ func (s *Store) DeleteObject(ctx context.Context, sequence eventlog.Sequence) er
 }
 
 // Cursor implements eventlog.Cursors.
-func (s *Store) Cursor(ctx context.Context, name string) (eventlog.Sequence, error) {
-	var done eventlog.Sequence
+func (s *Store) Cursor(ctx context.Context, name string) (eventlog.Cursor, error) {
+	var done eventlog.Cursor
 	err := s.db.Read(ctx, func(c database.Conn) error {
-		_, err := one(c, func(r database.Rows) error { done = eventlog.Sequence(r.Int(0)); return nil },
-			"SELECT done FROM cursors WHERE name = $1", name)
+		_, err := one(c, func(r database.Rows) error {
+			chain := r.Bytes(2)
+			if len(chain) != len(done.Chain) {
+				return fmt.Errorf("the running hash of cursor %s is malformed", name)
+			}
+			done = eventlog.Cursor{Log: r.Text(0), Sequence: eventlog.Sequence(r.Int(1)), Chain: eventlog.Hash(chain)}
+			return nil
+		}, "SELECT log, sequence, chain FROM cursors WHERE name = $1", name)
 		return err
 	})
 	return done, err
 }
 
 // SetCursor implements eventlog.Cursors.
-func (s *Store) SetCursor(ctx context.Context, name string, done eventlog.Sequence) error {
+func (s *Store) SetCursor(ctx context.Context, name string, done eventlog.Cursor) error {
 	return s.run(ctx, statement{
-		"INSERT INTO cursors (name, done) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET done = excluded.done",
-		[]any{name, int64(done)},
+		"INSERT INTO cursors (name, log, sequence, chain) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO UPDATE SET " +
+			"log = excluded.log, sequence = excluded.sequence, chain = excluded.chain",
+		[]any{name, done.Log, int64(done.Sequence), done.Chain[:]},
 	}, false)
 }

@@ -19,6 +19,7 @@ import (
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
+	"artifactstore/internal/metastore/postgres"
 	"artifactstore/internal/metastore/sqlite"
 	"artifactstore/registry"
 	"artifactstore/registry/fact"
@@ -61,13 +62,16 @@ var (
 
 // Store is an open metastore. It is safe for concurrent use.
 type Store struct {
-	db      database.DB
-	log     *slog.Logger
-	now     func() time.Time
-	observe func(Batch) // may be nil
-	signal  eventlog.Signal
-	queue   *queue // nil if ReadOnly
-	done    chan struct{}
+	db  database.DB
+	log *slog.Logger
+	now func() time.Time
+	// ownClock: a shared database's clock may be used instead of now.
+	ownClock bool
+	observe  func(Batch) // may be nil
+	signal   eventlog.Signal
+	queue    *queue  // nil if ReadOnly
+	shared   *shared // nil if no other process writes to the database
+	done     chan struct{}
 
 	// writing is held by whoever uses the writer.
 	writing sync.Mutex
@@ -98,7 +102,39 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newStore(db, o).started(ctx)
+}
+
+// OpenPostgres opens the store in a PostgreSQL database, which other nodes may
+// have open, too; a new one must be migrated first. Unless it only reads, the
+// process becomes one of the nodes until Close.
+//
+// While the database is away changes wait for a while, and then fail with an
+// error that wraps fact.ErrUnavailable.
+func OpenPostgres(ctx context.Context, d postgres.Options, node Node, o Options) (*Store, error) {
+	d.ReadOnly = o.ReadOnly
+	if d.Log == nil {
+		d.Log = o.Log
+	}
+	db, err := postgres.Open(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return openShared(ctx, db, node, o)
+}
+
+// openShared opens a store in a database that other nodes may have open, too.
+// The process becomes one of them, unless it only reads.
+func openShared(ctx context.Context, db database.DB, node Node, o Options) (*Store, error) {
 	s := newStore(db, o)
+	if s.queue != nil {
+		s.shared = &shared{store: s, node: node}
+	}
+	return s.started(ctx)
+}
+
+// started takes the store into use, or closes it.
+func (s *Store) started(ctx context.Context) (*Store, error) {
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -111,7 +147,7 @@ func newStore(db database.DB, o Options) *Store {
 		s.log = slog.Default()
 	}
 	if s.now == nil {
-		s.now = time.Now
+		s.now, s.ownClock = time.Now, true
 	}
 	if o.ReadOnly {
 		close(s.done)
@@ -155,6 +191,15 @@ func (s *Store) use(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the state of the store: %w", err)
 	}
+	s.signal.Announce(head.Sequence)
+	if _, incomplete := flags[flagRebuild]; incomplete {
+		s.block(ErrRebuild)
+	} else {
+		s.block(nil)
+	}
+	if s.shared != nil {
+		return s.shared.join(ctx)
+	}
 	if s.queue != nil {
 		clean, known := flags[flagClean]
 		s.unclean = known && clean == 0
@@ -162,12 +207,6 @@ func (s *Store) use(ctx context.Context) error {
 			return err
 		}
 		s.inUse = true
-	}
-	s.signal.Announce(head.Sequence)
-	if _, incomplete := flags[flagRebuild]; incomplete {
-		s.block(ErrRebuild)
-	} else {
-		s.block(nil)
 	}
 	return nil
 }
@@ -191,6 +230,9 @@ func (s *Store) transact(flush bool, change func(database.Writer) error) error {
 	if err := w.Begin(flush); err != nil {
 		return s.note(err)
 	}
+	if err := s.lock(w); err != nil {
+		return s.note(errors.Join(err, w.Rollback()))
+	}
 	if err := change(w); err != nil {
 		return s.note(errors.Join(err, w.Rollback()))
 	}
@@ -202,7 +244,18 @@ func (s *Store) transact(flush bool, change func(database.Writer) error) error {
 func (s *Store) note(err error) error {
 	switch {
 	case err == nil:
+		if s.shared != nil {
+			s.shared.noted(nil)
+		}
 		return nil
+	case errors.Is(err, ErrNewer): // another process has migrated
+		s.block(err)
+		return err
+	case isAway(err):
+		if s.shared != nil {
+			s.shared.noted(err)
+		}
+		return fmt.Errorf("%w: %w", fact.ErrUnavailable, err)
 	case errors.Is(err, database.ErrFull):
 		return fmt.Errorf("%w: %w", fact.ErrFull, err)
 	case errors.Is(err, database.ErrBroken), errors.Is(err, database.ErrCorrupt):
@@ -235,13 +288,59 @@ func (s *Store) usable() error {
 }
 
 // Healthy returns nil if the store takes changes, and otherwise why not:
-// ErrOutdated, ErrRebuild, or an error that wraps fact.ErrBroken when an
-// earlier write failed; only opening the store again helps then.
+// ErrOutdated, ErrRebuild, ErrNewer, an error that wraps fact.ErrBroken when an
+// earlier write failed (only opening the store again helps then), or one that
+// wraps fact.ErrUnavailable while the database is away.
 func (s *Store) Healthy() error {
+	if err := s.stopped(); err != nil {
+		return err
+	}
+	if s.shared != nil {
+		return s.shared.away()
+	}
+	return nil
+}
+
+// stopped returns why the store takes no changes for long, or nil.
+func (s *Store) stopped() error {
 	if err := s.failed(); err != nil {
 		return err
 	}
 	return s.usable()
+}
+
+// refuses returns why a change is not even tried, or nil: a database that has
+// been away for long is not waited for by everybody.
+func (s *Store) refuses() error {
+	if err := s.stopped(); err != nil {
+		return err
+	}
+	if s.shared != nil && s.shared.lostPatience() {
+		return s.shared.away()
+	}
+	return nil
+}
+
+// unusable is the error of what was not committed, for a reason that is told
+// to others.
+func (s *Store) unusable() error {
+	if s.shared != nil {
+		return fact.ErrUnavailable
+	}
+	return fact.ErrBroken
+}
+
+// lock makes the transaction the only one that writes, where there may be others.
+func (s *Store) lock(w database.Writer) error {
+	b, ok := w.(database.Batcher)
+	if !ok {
+		return nil
+	}
+	queries := []database.Query{lockMigrations}
+	if s.usable() != ErrOutdated {
+		queries = append(queries, lockHead)
+	}
+	return b.Batch(queries)
 }
 
 // UncleanStart tells whether the process that had the store open to write
@@ -253,6 +352,9 @@ func (s *Store) UncleanStart() bool { return s.unclean }
 func (s *Store) Close() error {
 	if s.queue == nil {
 		return s.db.Close()
+	}
+	if s.shared != nil {
+		s.shared.leave()
 	}
 	if !s.queue.close() {
 		return nil // it was closed before

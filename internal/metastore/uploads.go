@@ -9,6 +9,10 @@ import (
 	"artifactstore/registry"
 )
 
+// uploads are working state, and no view.
+var uploads = newTable("uploads", "uploads", 1, 0, nil,
+	"id", "repository", "actor", "state", "generation", "staged", "result", "expires")
+
 const uploadColumns = "id, repository, actor, state, generation, staged, result, expires"
 
 func scanUpload(r database.Rows) (registry.Upload, error) {
@@ -26,20 +30,13 @@ func scanUpload(r database.Rows) (registry.Upload, error) {
 	return u, nil
 }
 
-func putUpload(c database.Conn, u *registry.Upload) (size int, err error) {
+// rowOfUpload returns the row of a session.
+func rowOfUpload(u *registry.Upload) ([]any, error) {
 	staged, err := canon.Marshal(u.Staged)
 	if err != nil {
-		return 0, fmt.Errorf("upload %s: %w", u.ID, err)
+		return nil, fmt.Errorf("upload %s: %w", u.ID, err)
 	}
-	return len(staged), c.Exec(`INSERT INTO uploads (`+uploadColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (id) DO UPDATE SET repository = excluded.repository, actor = excluded.actor,
-		state = excluded.state, generation = excluded.generation, staged = excluded.staged,
-		result = excluded.result, expires = excluded.expires`,
-		u.ID, u.Repository, u.Actor, u.State, u.Generation, staged, digestOrNull(u.Result), u.Expires.UnixMicro())
-}
-
-func dropUpload(c database.Conn, id string) error {
-	return c.Exec("DELETE FROM uploads WHERE id = $1", id)
+	return []any{u.ID, u.Repository, u.Actor, u.State, u.Generation, staged, digestOrNull(u.Result), u.Expires.UnixMicro()}, nil
 }
 
 // Upload implements registry.UploadView.

@@ -11,10 +11,8 @@ import (
 	"artifactstore/registry/identity"
 )
 
-var blobs = newTable(table{
-	name: "blobs", sql: "blobs", key: 1,
-	columns: []string{"id", "blake3", "sha256", "sha512", "size", "store", "locator", "content", "created"},
-})
+var blobs = newTable("blobs", "blobs", 1, 1, []string{"blake3", "sha256", "sha512"},
+	"id", "blake3", "sha256", "sha512", "size", "store", "locator", "content", "created")
 
 // blobRow is a row of the view.
 type blobRow struct {
@@ -52,7 +50,7 @@ func (b *blobRow) keep(r fact.Receipt, e *eventlog.Event) {
 	}
 }
 
-func applyBlobs(s state, e *eventlog.Event, f fact.Fact) ([]edit, error) {
+func applyBlobs(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	var row blobRow
 	var err error
 	switch f := f.(type) {
@@ -109,18 +107,18 @@ func (b *blobRow) blob() registry.Blob {
 	}
 }
 
-func (s state) blobRow(d identity.Digest) (blobRow, error) {
-	column, err := digestColumn(d)
+// rowOfBlob reads a row of the table.
+func rowOfBlob(row []any) (blobRow, error) { return scanBlob(&values{row}) }
+
+func (s *working) blobRow(d identity.Digest) (blobRow, error) {
+	row, err := s.blob(d)
+	if err == nil && row == nil {
+		err = fmt.Errorf("blob %s: %w", d, errUnknownRow)
+	}
 	if err != nil {
 		return blobRow{}, err
 	}
-	var row blobRow
-	found, err := one(s.conn, func(r database.Rows) (err error) { row, err = scanBlob(r); return err },
-		"SELECT "+blobColumns+" FROM blobs b WHERE b."+column+" = $1", d.String())
-	if err == nil && !found {
-		err = fmt.Errorf("blob %s: %w", d, errUnknownRow)
-	}
-	return row, err
+	return rowOfBlob(row)
 }
 
 // Blob implements registry.BlobView.

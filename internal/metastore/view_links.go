@@ -7,12 +7,10 @@ import (
 	"artifactstore/registry/identity"
 )
 
-var links = newTable(table{
-	name: "links", sql: "links", key: 2,
-	columns: []string{"repository_id", "blob_id"},
-})
+var links = newTable("links", "links", 2, 2, nil,
+	"repository_id", "blob_id")
 
-func applyLinks(s state, _ *eventlog.Event, f fact.Fact) ([]edit, error) {
+func applyLinks(s *working, _ *eventlog.Event, f fact.Fact) ([]edit, error) {
 	switch f := f.(type) {
 	case *fact.BlobLinked:
 		r, b, err := s.both(f.Repository, f.Blob)

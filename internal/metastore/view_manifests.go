@@ -2,6 +2,7 @@ package metastore
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"artifactstore/eventlog"
@@ -11,13 +12,10 @@ import (
 	"artifactstore/registry/identity"
 )
 
-var manifests = newTable(table{
-	name: "manifests", sql: "manifests", key: 2,
-	columns: []string{"repository_id", "blob_id", "id", "native", "digest", "media_type",
-		"artifact_type", "subject", "size", "class", "expires", "created"},
-})
+var manifests = newTable("manifests", "manifests", 2, 2, nil,
+	"repository_id", "blob_id", "id", "native", "digest", "media_type", "artifact_type", "subject", "size", "class", "expires", "created")
 
-func applyManifests(s state, e *eventlog.Event, f fact.Fact) ([]edit, error) {
+func applyManifests(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	switch f := f.(type) {
 	case *fact.ManifestPut:
 		r, b, err := s.both(f.Repository, f.Manifest)
@@ -39,16 +37,17 @@ type manifestKey struct {
 }
 
 // manifest returns the manifest that an event names, as it was before it.
-func (s state) manifest(repository string, d identity.Digest) (manifestKey, error) {
+func (s *working) manifest(repository string, d identity.Digest) (manifestKey, error) {
 	r, b, err := s.both(repository, d)
 	key := manifestKey{repository: r}
 	if err != nil {
 		return key, err
 	}
-	_, err = one(s.conn, func(r database.Rows) error {
-		key.id, key.subject = r.Int(0), r.Text(1)
-		return nil
-	}, "SELECT id, subject FROM manifests WHERE repository_id = $1 AND blob_id = $2", r, b)
+	row, err := s.row(manifests, r, b)
+	if row != nil {
+		key.id, _ = row[2].(int64)
+		key.subject, _ = row[7].(string)
+	}
 	return key, err
 }
 
@@ -80,6 +79,12 @@ func scanManifest(r database.Rows) (*registry.Manifest, error) {
 }
 
 const pastManifest = 18
+
+// manifestOf reads a manifest from the row of its bytes and its own.
+func manifestOf(blob, m []any) (*registry.Manifest, error) {
+	row := append(slices.Clip(blob), m[2], m[3], m[4], m[5], m[6], m[7], m[9], m[10], m[11])
+	return scanManifest(&values{row})
+}
 
 // Manifest implements registry.ManifestView.
 func (v *view) Manifest(repository string, d identity.Digest) (*registry.Manifest, []byte, error) {

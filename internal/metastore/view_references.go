@@ -7,12 +7,10 @@ import (
 	"artifactstore/registry/identity"
 )
 
-var references = newTable(table{
-	name: "references", sql: "manifest_references", key: 2,
-	columns: []string{"manifest_id", "ordinal", "repository_id", "role", "digest", "target", "size", "media_type"},
-})
+var references = newTable("references", "manifest_references", 2, 1, nil,
+	"manifest_id", "ordinal", "repository_id", "role", "digest", "target", "size", "media_type")
 
-func applyReferences(s state, e *eventlog.Event, f fact.Fact) ([]edit, error) {
+func applyReferences(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	switch f := f.(type) {
 	case *fact.ManifestPut:
 		old, edits, err := s.dropReferences(f.Repository, f.Manifest)
@@ -32,13 +30,13 @@ func applyReferences(s state, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 }
 
 // dropReferences deletes the references of a manifest, if it is there.
-func (s state) dropReferences(repository string, d identity.Digest) (manifestKey, []edit, error) {
+func (s *working) dropReferences(repository string, d identity.Digest) (manifestKey, []edit, error) {
 	old, err := s.manifest(repository, d)
 	if err != nil || old.id == 0 {
 		return old, nil, err
 	}
 	var edits []edit
-	err = each(s.conn, func(r database.Rows) error {
+	err = each(s.all(), func(r database.Rows) error {
 		edits = append(edits, references.delete(old.id, r.Int(0)))
 		return nil
 	}, "SELECT ordinal FROM manifest_references WHERE manifest_id = $1 ORDER BY ordinal", old.id)

@@ -12,12 +12,10 @@ import (
 	"artifactstore/registry/identity"
 )
 
-var referrers = newTable(table{
-	name: "referrers", sql: "referrers", key: 3,
-	columns: []string{"repository_id", "subject", "manifest_id", "artifact_type"},
-})
+var referrers = newTable("referrers", "referrers", 3, 1, nil,
+	"repository_id", "subject", "manifest_id", "artifact_type")
 
-func applyReferrers(s state, e *eventlog.Event, f fact.Fact) ([]edit, error) {
+func applyReferrers(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	switch f := f.(type) {
 	case *fact.ManifestPut:
 		old, edits, err := s.dropReferrer(f.Repository, f.Manifest)
@@ -33,7 +31,7 @@ func applyReferrers(s state, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 }
 
 // dropReferrer deletes what a manifest is as a referrer of its subject.
-func (s state) dropReferrer(repository string, d identity.Digest) (manifestKey, []edit, error) {
+func (s *working) dropReferrer(repository string, d identity.Digest) (manifestKey, []edit, error) {
 	old, err := s.manifest(repository, d)
 	if err != nil || old.id == 0 || old.subject == "" {
 		return old, nil, err

@@ -6,12 +6,10 @@ import (
 	"artifactstore/registry/fact"
 )
 
-var repositories = newTable(table{
-	name: "repositories", sql: "repositories", key: 1,
-	columns: []string{"id", "name", "created"},
-})
+var repositories = newTable("repositories", "repositories", 1, 1, []string{"name"},
+	"id", "name", "created")
 
-func applyRepositories(_ state, e *eventlog.Event, f fact.Fact) ([]edit, error) {
+func applyRepositories(_ *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	if f, ok := f.(*fact.RepositoryCreated); ok {
 		return []edit{repositories.put(int64(e.Sequence), f.Repository, e.Time)}, nil
 	}

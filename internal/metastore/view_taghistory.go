@@ -5,12 +5,10 @@ import (
 	"artifactstore/registry/fact"
 )
 
-var tagHistory = newTable(table{
-	name: "tag_history", sql: "tag_history", key: 3,
-	columns: []string{"repository_id", "name", "sequence", "from_digest", "to_digest", "actor", "time"},
-})
+var tagHistory = newTable("tag_history", "tag_history", 3, 1, nil,
+	"repository_id", "name", "sequence", "from_digest", "to_digest", "actor", "time")
 
-func applyTagHistory(s state, e *eventlog.Event, f fact.Fact) ([]edit, error) {
+func applyTagHistory(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	switch f := f.(type) {
 	case *fact.TagMoved:
 		r, err := s.repository(f.Repository)

@@ -8,12 +8,10 @@ import (
 	"artifactstore/registry/identity"
 )
 
-var tags = newTable(table{
-	name: "tags", sql: "tags", key: 2,
-	columns: []string{"repository_id", "name", "blob_id", "digest", "moved"},
-})
+var tags = newTable("tags", "tags", 2, 1, nil,
+	"repository_id", "name", "blob_id", "digest", "moved")
 
-func applyTags(s state, e *eventlog.Event, f fact.Fact) ([]edit, error) {
+func applyTags(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	switch f := f.(type) {
 	case *fact.TagMoved:
 		r, b, err := s.both(f.Repository, f.To)

@@ -3,6 +3,7 @@ package metastore
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"artifactstore/eventlog"
@@ -12,14 +13,20 @@ import (
 	"artifactstore/registry/identity"
 )
 
-// table is one materialised view: a table that the log alone determines.
+// table is a table of which rows are read and written by their key. Those that
+// are materialised views are determined by the log alone.
 type table struct {
-	name    string   // as reports call it
-	sql     string   // as SQL does
-	columns []string // the first ones are the key
-	key     int      // number of columns in the key
+	database.Table
+	name string // as reports call it
+	// ids is the number of leading columns of the key that are ids, which
+	// are sequences of events.
+	ids int
+	// unique are columns outside of the key of which no two rows have the
+	// same text.
+	unique []int
 
-	putSQL, deleteSQL, clearSQL, scanSQL string
+	rowSQL, clearSQL, scanSQL string
+	uniqueSQL                 []string
 }
 
 // handler says what an event changes in a view. It is the only thing that
@@ -27,7 +34,7 @@ type table struct {
 // ids from the event, reads the views as they were before the event, and
 // neither content nor private parts. It must never change its meaning for a
 // kind that was released; a new meaning is a new kind.
-type handler func(s state, e *eventlog.Event, f fact.Fact) ([]edit, error)
+type handler func(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error)
 
 // views are all views, in the order of reports.
 var views = []struct {
@@ -44,30 +51,36 @@ var views = []struct {
 	{tagHistory, applyTagHistory},
 }
 
-// newTable spells out the statements of a view.
-func newTable(t table) *table {
-	marks := make([]string, len(t.columns))
-	conditions := make([]string, 0, t.key)
-	updates := make([]string, 0, len(t.columns))
-	for i, column := range t.columns {
-		marks[i] = fmt.Sprintf("$%d", i+1)
-		if i < t.key {
-			conditions = append(conditions, column+" = "+marks[i])
-		} else {
-			updates = append(updates, column+" = excluded."+column)
-		}
+// tables are all tables whose rows a working set holds, in the order in which
+// they are written.
+var tables = []*table{
+	eventsTable, objectsTable,
+	repositories, blobs, links, manifests, references, referrers, tags, tagHistory,
+	uploads, nodes, leases, commits,
+}
+
+// newTable spells out the statements of a table. The first key columns are the
+// key, of which the first ids are ids.
+func newTable(name, sql string, key, ids int, unique []string, columns ...string) *table {
+	t := &table{name: name, ids: ids, Table: database.Table{Name: sql, Columns: columns, Key: key}}
+	conditions := make([]string, key)
+	for i := range conditions {
+		conditions[i] = fmt.Sprintf("%s = $%d", columns[i], i+1)
 	}
-	conflict := "DO NOTHING"
-	if len(updates) > 0 {
-		conflict = "DO UPDATE SET " + strings.Join(updates, ", ")
+	list := strings.Join(columns, ", ")
+	t.rowSQL = fmt.Sprintf("SELECT %s FROM %s WHERE %s", list, sql, strings.Join(conditions, " AND "))
+	t.clearSQL = "DELETE FROM " + sql
+	t.scanSQL = fmt.Sprintf("SELECT %s FROM %s ORDER BY %s", list, sql, strings.Join(columns[:key], ", "))
+	for _, column := range unique {
+		t.unique = append(t.unique, slices.Index(columns, column))
+		t.uniqueSQL = append(t.uniqueSQL, fmt.Sprintf("SELECT %s FROM %s WHERE %s = $1", list, sql, column))
 	}
-	columns, key := strings.Join(t.columns, ", "), strings.Join(t.columns[:t.key], ", ")
-	t.putSQL = fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s) ON CONFLICT (%s) %s",
-		t.sql, columns, strings.Join(marks, ", "), key, conflict)
-	t.deleteSQL = fmt.Sprintf("DELETE FROM %s WHERE %s", t.sql, strings.Join(conditions, " AND "))
-	t.clearSQL = "DELETE FROM " + t.sql
-	t.scanSQL = fmt.Sprintf("SELECT %s FROM %s ORDER BY %s", columns, t.sql, key)
-	return &t
+	return t
+}
+
+// uniqueIndex is the place of a unique column in t.unique.
+func (t *table) uniqueIndex(column string) int {
+	return slices.Index(t.unique, slices.Index(t.Columns, column))
 }
 
 // edit is a change to one row of a view.
@@ -81,20 +94,9 @@ type edit struct {
 func (t *table) put(values ...any) edit { return edit{table: t, values: values} }
 func (t *table) delete(key ...any) edit { return edit{table: t, values: key, remove: true} }
 
-func (e edit) run(c database.Conn) error {
-	sql := e.table.putSQL
-	if e.remove {
-		sql = e.table.deleteSQL
-	}
-	if err := c.Exec(sql, e.values...); err != nil {
-		return fmt.Errorf("view %s: %w", e.table.name, err)
-	}
-	return nil
-}
-
 // apply runs an event through all views and returns the number of rows that
 // it put or deleted.
-func apply(s state, e *eventlog.Event, f fact.Fact) (int, error) {
+func apply(s *working, e *eventlog.Event, f fact.Fact) (int, error) {
 	var edits []edit
 	for _, view := range views {
 		more, err := view.apply(s, e, f)
@@ -104,8 +106,10 @@ func apply(s state, e *eventlog.Event, f fact.Fact) (int, error) {
 		edits = append(edits, more...)
 	}
 	for _, change := range edits {
-		if err := change.run(s.conn); err != nil {
-			return 0, fmt.Errorf("apply event %d (%s): %w", e.Sequence, e.Kind, err)
+		if change.remove {
+			s.remove(change.table, change.values)
+		} else {
+			s.put(change.table, change.values)
 		}
 	}
 	return len(edits), nil
@@ -122,68 +126,6 @@ func decode(e *eventlog.Event) (fact.Fact, error) {
 		return nil, fmt.Errorf("event %d: decode payload: %w", e.Sequence, err)
 	}
 	return f, nil
-}
-
-// state is what apply may read: the views before the event.
-type state struct {
-	conn database.Conn
-	// ids remembers the ids of repositories by name and of blobs by digest:
-	// no event changes or removes them. It must not outlive a transaction
-	// that is rolled back.
-	ids map[string]int64
-}
-
-// maxIDs bounds state.ids; at that size it starts anew.
-const maxIDs = 20_000
-
-func newState(c database.Conn) state { return state{conn: c, ids: map[string]int64{}} }
-
-// errUnknownRow: an event names something that the events before it did not make.
-var errUnknownRow = errors.New("names something that is not there")
-
-// id returns the id of a row by a unique text.
-func (s state) id(sql, text string) (int64, error) {
-	if id, ok := s.ids[text]; ok {
-		return id, nil
-	}
-	var id int64
-	found, err := one(s.conn, func(r database.Rows) error { id = r.Int(0); return nil }, sql, text)
-	if err != nil {
-		return 0, err
-	}
-	if !found {
-		return 0, fmt.Errorf("%s: %w", text, errUnknownRow)
-	}
-	if len(s.ids) >= maxIDs {
-		clear(s.ids)
-	}
-	s.ids[text] = id
-	return id, nil
-}
-
-// repository returns the id of a repository. Its name cannot be taken for a
-// digest: there is no colon in it.
-func (s state) repository(name string) (int64, error) {
-	return s.id("SELECT id FROM repositories WHERE name = $1", name)
-}
-
-// blob returns the id of the blob with a digest.
-func (s state) blob(d identity.Digest) (int64, error) {
-	column, err := digestColumn(d)
-	if err != nil {
-		return 0, err
-	}
-	return s.id("SELECT id FROM blobs WHERE "+column+" = $1", d.String())
-}
-
-// both returns the ids of a repository and of a blob.
-func (s state) both(repository string, d identity.Digest) (int64, int64, error) {
-	r, err := s.repository(repository)
-	if err != nil {
-		return 0, 0, err
-	}
-	b, err := s.blob(d)
-	return r, b, err
 }
 
 // one runs a query of which it wants the first row, and tells whether there was one.

@@ -28,15 +28,15 @@ type ledger struct {
 
 // Update implements registry.Ledger. The span says how long the change waited
 // for the committer, and with how many others it was committed.
-func (l *ledger) Update(ctx context.Context, caller registry.Caller, decide func(registry.View) (*registry.Change, error)) error {
+func (l *ledger) Update(ctx context.Context, caller registry.Caller, keys registry.Keys, decide func(registry.View) (*registry.Change, error)) error {
 	if !recording(ctx) {
-		return l.Ledger.Update(ctx, caller, decide)
+		return l.Ledger.Update(ctx, caller, keys, decide)
 	}
 	ctx, span := l.tracing.tracer.Start(ctx, "ledger update")
 	defer span.End()
 	var batch metastore.Batch
 	begun := time.Now()
-	err := l.Ledger.Update(metastore.WithBatch(ctx, &batch), caller, decide)
+	err := l.Ledger.Update(metastore.WithBatch(ctx, &batch), caller, keys, decide)
 	if !batch.Began.IsZero() {
 		span.SetAttributes(
 			attribute.Int("artifactstore.batch.changes", batch.Changes),

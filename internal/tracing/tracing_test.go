@@ -266,7 +266,7 @@ func TestLedgerAndStoreAreChildrenOfTheRequest(t *testing.T) {
 	refusal := registry.Errorf(registry.TagInvalid, "no")
 	serve(tr, httptest.NewRequest("GET", "/", nil), func(_ http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
-		must(t, ledger.Update(ctx, registry.System, func(registry.View) (*registry.Change, error) {
+		must(t, ledger.Update(ctx, registry.System, registry.Keys{}, func(registry.View) (*registry.Change, error) {
 			c := new(registry.Change)
 			c.Add(&fact.RepositoryCreated{Repository: "demo"})
 			return c, nil

@@ -23,6 +23,7 @@ const (
 	KindManifestDeleted   = "v1.manifest.deleted"
 	KindTagMoved          = "v1.tag.moved"
 	KindTagDeleted        = "v1.tag.deleted"
+	KindEpochStarted      = "v1.log.epoch_started"
 )
 
 // Kinds returns the kinds that this version knows.
@@ -30,7 +31,24 @@ func Kinds() []string {
 	return []string{
 		KindRepositoryCreated, KindBlobStored, KindBlobIdentified, KindBlobMoved, KindBlobLinked, KindBlobUnlinked,
 		KindManifestPut, KindManifestDeleted, KindTagMoved, KindTagDeleted,
+		KindEpochStarted,
 	}
+}
+
+// NewestFormat is the newest format of records that this version knows.
+const NewestFormat = 2
+
+// Format returns the oldest format of records that knows a kind. Programs of an
+// older one can neither replay such an event nor write behind it. A kind that
+// this version does not know is of a newer format than NewestFormat.
+func Format(kind string) int {
+	switch {
+	case kind == KindEpochStarted:
+		return 2
+	case New(kind) != nil:
+		return 1
+	}
+	return NewestFormat + 1
 }
 
 // Fact is the payload of an event.
@@ -38,7 +56,8 @@ type Fact interface {
 	// Kind is the event's versioned slug.
 	Kind() string
 	// Subject is what the event is about, for people and filters:
-	// "repository", "repository:tag", "repository@digest" or a digest.
+	// "repository", "repository:tag", "repository@digest", a digest, or the
+	// id of the log.
 	Subject() string
 }
 
@@ -66,6 +85,8 @@ func New(kind string) Fact {
 		return new(TagMoved)
 	case KindTagDeleted:
 		return new(TagDeleted)
+	case KindEpochStarted:
+		return new(EpochStarted)
 	}
 	return nil
 }
@@ -200,3 +221,19 @@ type TagDeleted struct {
 
 func (*TagDeleted) Kind() string      { return KindTagDeleted }
 func (f *TagDeleted) Subject() string { return f.Repository + ":" + f.Tag }
+
+// EpochStarted: the database was put back to an older state, by a restore or by a
+// failover that lost events, and goes on from there. It changes no view. As it is
+// the first event after the state that is left, the log differs from then on from
+// the one that was lost, and whoever has seen more of that finds out.
+//
+// Log, Sequence and Chain are the end of the log as the operator found it; the
+// reason is in the private part.
+type EpochStarted struct {
+	Log      string `cbor:"log"`
+	Sequence uint64 `cbor:"sequence"`
+	Chain    string `cbor:"chain"` // running hash, 64 hex digits
+}
+
+func (*EpochStarted) Kind() string      { return KindEpochStarted }
+func (f *EpochStarted) Subject() string { return f.Log }

@@ -51,6 +51,8 @@ var examples = map[string]fact.Fact{
 	"tag.moved":        &fact.TagMoved{Repository: "team/app", Tag: "v1", From: other, To: primary, Digest: sha256("content")},
 	"tag.moved.new":    &fact.TagMoved{Repository: "team/app", Tag: "v1", To: primary, Digest: sha256("content")},
 	"tag.deleted":      &fact.TagDeleted{Repository: "team/app", Tag: "v1", Manifest: primary},
+	"log.epoch_started": &fact.EpochStarted{Log: "000102030405060708090a0b0c0d0e0f", Sequence: 7,
+		Chain: strings.Repeat("0123456789abcdef", 4)},
 }
 
 // TestPayloadsNeverChange: what is in a log is read for ever, so the bytes of
@@ -112,5 +114,27 @@ func TestEveryKindIsVersionedAndHasASubject(t *testing.T) {
 	}
 	if fact.New("v9.unknown") != nil {
 		t.Error("an unknown kind has a payload")
+	}
+}
+
+// TestFormatsOfKinds: a kind that was released is of the format of that release
+// for ever.
+func TestFormatsOfKinds(t *testing.T) {
+	newest := 0
+	for _, kind := range fact.Kinds() {
+		want := 1
+		if kind == fact.KindEpochStarted {
+			want = 2
+		}
+		if got := fact.Format(kind); got != want {
+			t.Errorf("%s is of format %d, want %d", kind, got, want)
+		}
+		newest = max(newest, fact.Format(kind))
+	}
+	if newest != fact.NewestFormat {
+		t.Errorf("the newest format of a kind is %d, that of this version %d", newest, fact.NewestFormat)
+	}
+	if got := fact.Format("v9.unknown"); got <= fact.NewestFormat {
+		t.Errorf("a kind that is not known is of format %d", got)
 	}
 }

@@ -40,6 +40,13 @@ type Staged struct {
 	Boot string `cbor:"boot,omitempty"`
 	// Locator is where Publish puts the object, once Seal has decided it.
 	Locator string `cbor:"locator,omitempty"`
+	// Last: the next Ingest brings the last bytes, and the same process seals
+	// and publishes them. It is not remembered.
+	Last bool `cbor:"-"`
+	// Held: Driver is the state of bytes that only this process has, until it
+	// publishes or releases them. It is not remembered: to another process the
+	// state is one of bytes that are gone.
+	Held bool `cbor:"-"`
 }
 
 // Sealed is a byte sequence that is complete and hashed, but not yet part of
@@ -57,6 +64,10 @@ var ErrGone = errors.New("stored bytes are missing or damaged")
 
 // ErrFull: there is no room for more bytes; pushes are refused until there is.
 var ErrFull = errors.New("storage is full")
+
+// ErrUnavailable: a database or a store cannot be reached now. Nothing was
+// changed, and it is worth trying again.
+var ErrUnavailable = errors.New("the storage cannot be reached now")
 
 // ErrBroken: an earlier write could not be made durable; nothing more is taken
 // in until the server is restarted.

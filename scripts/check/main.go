@@ -41,7 +41,7 @@ var steps = []step{
 	{name: "type", run: (*runner).typeCheck, tools: []string{"staticcheck"}},
 	{name: "unit", run: (*runner).unit},
 	{name: "race", run: (*runner).race},
-	{name: "conformance", run: (*runner).conformance, tools: []string{"oras", "crane", "conformance", "registry"}},
+	{name: "conformance", run: (*runner).conformance, tools: []string{"oras", "crane", "conformance", "registry", "helm"}},
 	{name: "lint", run: (*runner).lint, tools: []string{"golangci-lint"}, extra: true},
 	{name: "vuln", run: (*runner).vuln, tools: []string{"govulncheck"}, extra: true},
 }

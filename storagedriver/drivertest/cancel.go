@@ -74,7 +74,7 @@ func cancelCases() []testCase {
 		{"a cancelled context tells no health and lists nothing", func(t *trial) {
 			_, err := t.d.Health(t.cancelled())
 			t.wants(err, context.Canceled)
-			if lister, ok := t.d.(storagedriver.Lister); ok {
+			if lister, ok := storagedriver.Find[storagedriver.Lister](t.d); ok {
 				_, err = lister.Staged(t.cancelled())
 				t.wants(err, context.Canceled)
 			}

@@ -158,7 +158,7 @@ func (t *trial) lacks(locator string) {
 // staged lists the staged objects, if the driver can.
 func (t *trial) staged(want ...string) {
 	t.Helper()
-	lister, ok := t.d.(storagedriver.Lister)
+	lister, ok := storagedriver.Find[storagedriver.Lister](t.d)
 	if !ok {
 		return
 	}

@@ -23,6 +23,7 @@ const (
 	OpStage      Op = "stage"
 	OpWrite      Op = "write"
 	OpSave       Op = "save"
+	OpHold       Op = "hold"
 	OpClose      Op = "close"
 	OpResume     Op = "resume"
 	OpOpenStaged Op = "open staged"
@@ -35,6 +36,8 @@ const (
 	OpDelete     Op = "delete"
 	OpHealth     Op = "health"
 	OpStaged     Op = "staged"
+	OpLink       Op = "link"
+	OpPlace      Op = "place"
 )
 
 // Mode says how an operation fails.
@@ -114,30 +117,23 @@ func (p *Plan) run(op Op, do func() error) error {
 func (p *Plan) failure(op Op) error { return fmt.Errorf("%s: %w", op, p.Err) }
 
 // Wrap returns a driver that does what d does, except where the plan says
-// otherwise. It has the optional abilities of d. Its readers are never files.
+// otherwise. storagedriver.Find finds the optional abilities of d in it. Its
+// readers are never files.
 func Wrap(d storagedriver.Driver, p *Plan) storagedriver.Driver {
-	w := &driver{d, p}
-	if lister, ok := d.(storagedriver.Lister); ok {
-		return &lists{w, lister}
-	}
+	w := &driver{Driver: d, plan: p}
+	w.below = w.abilities(d)
 	return w
 }
 
 type driver struct {
 	storagedriver.Driver // Locate
 	plan                 *Plan
+	// below has the abilities that can fail, and then those of Driver.
+	below storagedriver.Driver
 }
 
-// lists is a driver that is a Lister.
-type lists struct {
-	*driver
-	lister storagedriver.Lister
-}
-
-func (d *lists) Staged(ctx context.Context) (ids []string, err error) {
-	err = d.plan.run(OpStaged, func() error { ids, err = d.lister.Staged(ctx); return err })
-	return ids, err
-}
+// Unwrap is for storagedriver.Find.
+func (d *driver) Unwrap() storagedriver.Driver { return d.below }
 
 func (d *driver) Stage(ctx context.Context, id string) (storagedriver.Stage, error) {
 	return d.stage(OpStage, func() (storagedriver.Stage, error) { return d.Driver.Stage(ctx, id) })
@@ -151,7 +147,11 @@ func (d *driver) stage(op Op, open func() (storagedriver.Stage, error)) (storage
 	var s storagedriver.Stage
 	err := d.plan.run(op, func() (err error) { s, err = open(); return err })
 	if err == nil {
-		return &stage{Stage: s, plan: d.plan}, nil
+		faulty := &stage{Stage: s, plan: d.plan}
+		if holder, ok := s.(storagedriver.Holder); ok {
+			return &holds{faulty, holder}, nil
+		}
+		return faulty, nil
 	}
 	if s != nil { // opened, but nobody will know of it
 		_ = s.Close()
@@ -175,7 +175,11 @@ func (d *driver) reader(op, read Op, open func() (io.ReadCloser, error)) (io.Rea
 	var r io.ReadCloser
 	err := d.plan.run(op, func() (err error) { r, err = open(); return err })
 	if err == nil {
-		return &reader{r, d.plan, read}, nil
+		faulty := &reader{r, d.plan, read}
+		if sized, ok := r.(storagedriver.Sized); ok {
+			return &sizedReader{faulty, sized}, nil
+		}
+		return faulty, nil
 	}
 	if r != nil { // opened, but nobody will know of it
 		_ = r.Close()

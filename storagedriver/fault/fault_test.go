@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"artifactstore/storagedriver"
@@ -29,6 +30,11 @@ func TestDriver(t *testing.T) {
 		func(_ *testing.T, old storagedriver.Driver) storagedriver.Driver { return wrap(drivers[old].Reopen()) })
 }
 
+// linking is a driver in memory that makes links.
+type linking struct{ *memory.Driver }
+
+func (linking) Link(context.Context, storagedriver.Link) (string, error) { return "http://store/", nil }
+
 // everyOperation does each operation of a driver once, in a fixed order.
 func everyOperation(ctx context.Context, d storagedriver.Driver) error {
 	s, err := d.Stage(ctx, "a")
@@ -37,7 +43,8 @@ func everyOperation(ctx context.Context, d storagedriver.Driver) error {
 	}
 	_, err = s.Write([]byte("ab"))
 	state, saved := s.Save(ctx)
-	if err := errors.Join(err, saved, s.Close()); err != nil {
+	_, held := s.(storagedriver.Holder).Hold(ctx)
+	if err := errors.Join(err, saved, held, s.Close()); err != nil {
 		return err
 	}
 	if s, err = d.Resume(ctx, "a", state, 2); err != nil {
@@ -50,7 +57,7 @@ func everyOperation(ctx context.Context, d storagedriver.Driver) error {
 	if err := consume(staged, err); err != nil {
 		return err
 	}
-	if _, err := d.(storagedriver.Lister).Staged(ctx); err != nil {
+	if _, err := lister(d).Staged(ctx); err != nil {
 		return err
 	}
 	locator := d.Locate("a", "")
@@ -63,7 +70,16 @@ func everyOperation(ctx context.Context, d storagedriver.Driver) error {
 	}
 	_, size := d.Size(ctx, locator)
 	_, health := d.Health(ctx)
-	return errors.Join(size, health, d.Delete(ctx, locator), d.Discard(ctx, "a", state))
+	linker, _ := storagedriver.Find[storagedriver.Linker](d)
+	_, linked := linker.Link(ctx, storagedriver.Link{Locator: locator})
+	placer, _ := storagedriver.Find[storagedriver.Placer](d)
+	placed := placer.Place(ctx, "b", 2, strings.NewReader("ab"))
+	return errors.Join(size, health, linked, placed, d.Delete(ctx, locator), d.Discard(ctx, "a", state))
+}
+
+func lister(d storagedriver.Driver) storagedriver.Lister {
+	l, _ := storagedriver.Find[storagedriver.Lister](d)
+	return l
 }
 
 func consume(r io.ReadCloser, err error) error {
@@ -81,7 +97,7 @@ func TestEveryOperationFailsOnceUntilARunIsClean(t *testing.T) {
 				var fired []fault.Op
 				for n := 1; ; n++ {
 					plan := &fault.Plan{FailAt: n, Err: errInjected, Mode: mode, Down: down}
-					err := everyOperation(t.Context(), fault.Wrap(memory.New(memory.Options{}), plan))
+					err := everyOperation(t.Context(), fault.Wrap(linking{memory.New(memory.Options{})}, plan))
 					op, ok := plan.Fired()
 					if errors.Is(err, errInjected) != ok {
 						t.Fatalf("operation %d (%s): %v", n, op, err)
@@ -92,8 +108,8 @@ func TestEveryOperationFailsOnceUntilARunIsClean(t *testing.T) {
 					fired = append(fired, op)
 				}
 				want := []fault.Op{
-					"stage", "write", "save", "close", "resume", "close", "open staged", "read staged",
-					"staged", "publish", "open", "read", "size", "health", "delete", "discard",
+					"stage", "write", "save", "hold", "close", "resume", "close", "open staged", "read staged",
+					"staged", "publish", "open", "read", "size", "health", "link", "place", "delete", "discard",
 				}
 				if !slices.Equal(fired, want) {
 					t.Errorf("failed %q, want %q", fired, want)
@@ -105,7 +121,7 @@ func TestEveryOperationFailsOnceUntilARunIsClean(t *testing.T) {
 
 func TestOnlyCountsTheChosenOperations(t *testing.T) {
 	plan := &fault.Plan{FailAt: 2, Only: []fault.Op{fault.OpClose}, Err: errInjected}
-	if err := everyOperation(t.Context(), fault.Wrap(memory.New(memory.Options{}), plan)); !errors.Is(err, errInjected) {
+	if err := everyOperation(t.Context(), fault.Wrap(linking{memory.New(memory.Options{})}, plan)); !errors.Is(err, errInjected) {
 		t.Errorf("error is %v", err)
 	}
 	if op, _ := plan.Fired(); op != fault.OpClose {
@@ -115,7 +131,7 @@ func TestOnlyCountsTheChosenOperations(t *testing.T) {
 
 func TestAFailedWriteIsShort(t *testing.T) {
 	plan := &fault.Plan{FailAt: 1, Only: []fault.Op{fault.OpWrite}, Err: errInjected}
-	s, err := fault.Wrap(memory.New(memory.Options{}), plan).Stage(t.Context(), "a")
+	s, err := fault.Wrap(linking{memory.New(memory.Options{})}, plan).Stage(t.Context(), "a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +144,7 @@ func TestALostAnswerMeansThatTheOperationWasDone(t *testing.T) {
 	ctx := t.Context()
 	inner := memory.New(memory.Options{})
 	plan := &fault.Plan{FailAt: 1, Only: []fault.Op{fault.OpPublish}, Err: errInjected, Mode: fault.After}
-	if err := everyOperation(ctx, fault.Wrap(inner, plan)); !errors.Is(err, errInjected) {
+	if err := everyOperation(ctx, fault.Wrap(linking{inner}, plan)); !errors.Is(err, errInjected) {
 		t.Fatal(err)
 	}
 	if size, err := inner.Size(ctx, inner.Locate("a", "")); size != 2 || err != nil {

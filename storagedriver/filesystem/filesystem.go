@@ -5,6 +5,7 @@
 //	layout                          one line, the version of this layout
 //	staging/<id>                    staged objects
 //	objects/<ab>/<cd>/<blake3>-<id> objects; ab and cd are the first digits
+//	objects/foreign/<ab>/<cd>/<...> objects whose locators another driver chose
 //
 // The driver needs the folder to itself, one process at a time, but for those
 // that only read; who opens it sees to that. All access goes through an os.Root.
@@ -25,6 +26,7 @@ import (
 const (
 	stagingFolder = "staging"
 	objectsFolder = "objects"
+	foreignFolder = "foreign"
 	layoutFile    = "layout"
 	layoutText    = "artifactstore filesystem layout 1\n"
 )
@@ -50,6 +52,7 @@ type Driver struct{ tree *durable.Tree }
 var (
 	_ storagedriver.Driver = (*Driver)(nil)
 	_ storagedriver.Lister = (*Driver)(nil)
+	_ storagedriver.Placer = (*Driver)(nil)
 )
 
 // Open opens the store below dir, and makes it if dir is missing or empty. It
@@ -159,10 +162,7 @@ func (d *Driver) Delete(ctx context.Context, locator string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("delete %s: %w", locator, err)
 	}
-	if !isObject(locator) {
-		return nil
-	}
-	return failure("delete "+locator, d.tree.Erase(objectsFolder+"/"+locator))
+	return failure("delete "+locator, d.tree.Erase(Name(locator)))
 }
 
 // Health reports the free space of the file system that holds the folder.

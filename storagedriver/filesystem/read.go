@@ -31,7 +31,7 @@ func (d *Driver) Size(ctx context.Context, locator string) (int64, error) {
 	if err := checkObject(ctx, locator); err != nil {
 		return 0, fmt.Errorf("size of object: %w", err)
 	}
-	info, err := d.tree.Stat(objectsFolder + "/" + locator)
+	info, err := d.tree.Stat(Name(locator))
 	if err == nil {
 		err = regular(info)
 	}
@@ -46,7 +46,7 @@ func (d *Driver) open(ctx context.Context, locator string) (*os.File, int64, err
 	if err := checkObject(ctx, locator); err != nil {
 		return nil, 0, err
 	}
-	return d.openFile(objectsFolder + "/" + locator)
+	return d.openFile(Name(locator))
 }
 
 func (d *Driver) openFile(name string) (*os.File, int64, error) {
@@ -69,13 +69,7 @@ func checkObject(ctx context.Context, locator string) error {
 	if err := storagedriver.CheckLocator(locator); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if !isObject(locator) {
-		return fmt.Errorf("%s: %w", locator, storagedriver.ErrNotExist)
-	}
-	return nil
+	return ctx.Err()
 }
 
 // regular refuses what this driver never made.

@@ -5,6 +5,7 @@ package memory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -22,11 +23,19 @@ type Options struct {
 }
 
 // Driver keeps objects until it is garbage. It is safe for concurrent use.
-type Driver struct{ store *store }
+type Driver struct {
+	store *store
+	// held is what only this driver knows of. store.mu guards it.
+	held map[string]*content
+}
 
 var (
-	_ storagedriver.Driver = (*Driver)(nil)
-	_ storagedriver.Lister = (*Driver)(nil)
+	_ storagedriver.Driver   = (*Driver)(nil)
+	_ storagedriver.Lister   = (*Driver)(nil)
+	_ storagedriver.Placer   = (*Driver)(nil)
+	_ storagedriver.Releaser = (*Driver)(nil)
+	_ storagedriver.Holder   = (*stage)(nil)
+	_ storagedriver.Sized    = (*reader)(nil)
 )
 
 // store is what drivers that were opened again share.
@@ -40,15 +49,17 @@ type store struct {
 
 // New returns an empty store.
 func New(o Options) *Driver {
-	return &Driver{&store{
+	return newDriver(&store{
 		limit:   o.Limit,
 		staged:  map[string]*content{},
 		objects: map[string]*content{},
-	}}
+	})
 }
 
+func newDriver(s *store) *Driver { return &Driver{store: s, held: map[string]*content{}} }
+
 // Reopen returns another driver of the same store, as another process would.
-func (d *Driver) Reopen() *Driver { return &Driver{d.store} }
+func (d *Driver) Reopen() *Driver { return newDriver(d.store) }
 
 // Locate returns "objects/<id>".
 func (d *Driver) Locate(id, _ string) string { return "objects/" + id }
@@ -63,7 +74,15 @@ func (d *Driver) Publish(ctx context.Context, id string, state []byte, size int6
 	defer s.mu.Unlock()
 	if have := s.objects[locator]; have != nil && have.size == size {
 		s.drop(s.staged, id)
+		delete(d.held, id)
 		return nil
+	}
+	if held(state) {
+		err := d.publishHeld(id, size, locator)
+		if err != nil {
+			err = fmt.Errorf("publish %s: %w", id, err)
+		}
+		return err
 	}
 	c, err := s.saved(id, state, size)
 	if err != nil {
@@ -73,6 +92,77 @@ func (d *Driver) Publish(ctx context.Context, id string, state []byte, size int6
 	delete(s.staged, id)
 	s.drop(s.objects, locator)
 	s.objects[locator] = c
+	return nil
+}
+
+// publishHeld makes an object of what is held, which took no room so far.
+// mu is held.
+func (d *Driver) publishHeld(id string, size int64, locator string) error {
+	c := d.held[id]
+	if c == nil || c.size != size {
+		return fmt.Errorf("held object %s: %w", id, storagedriver.ErrNotExist)
+	}
+	s := d.store
+	before := s.staged[id]
+	s.drop(s.staged, id)
+	if err := s.put(locator, c); err != nil {
+		if before != nil {
+			s.staged[id], s.used = before, s.used+before.room()
+		}
+		return err
+	}
+	delete(d.held, id)
+	return nil
+}
+
+// put makes an object of content that took no room so far. mu is held.
+func (s *store) put(locator string, c *content) error {
+	room := c.room()
+	if old := s.objects[locator]; old != nil {
+		room -= old.room()
+	}
+	if s.limit > 0 && s.used+room > s.limit {
+		return storagedriver.ErrFull
+	}
+	s.used += room
+	s.objects[locator] = c
+	return nil
+}
+
+// Place reads everything before it makes the object. Any locator will do.
+func (d *Driver) Place(ctx context.Context, locator string, size int64, r io.Reader) error {
+	if size < 0 {
+		return fmt.Errorf("place %d bytes: %w", size, storagedriver.ErrInvalid)
+	}
+	have, err := d.object(ctx, locator)
+	if err == nil && have.size == size {
+		return nil
+	}
+	if err != nil && !errors.Is(err, storagedriver.ErrNotExist) {
+		return fmt.Errorf("place: %w", err)
+	}
+	c := new(content)
+	for buf := make([]byte, pageSize); c.size < size; {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("place %s: %w", locator, err)
+		}
+		n, err := io.ReadFull(r, buf[:min(pageSize, size-c.size)])
+		c.append(buf[:n])
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return fmt.Errorf("place %s: %w", locator, err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("place %s: %w", locator, err)
+	}
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	if err := d.store.put(locator, c); err != nil {
+		return fmt.Errorf("place %s: %w", locator, err)
+	}
 	return nil
 }
 
@@ -107,8 +197,19 @@ func (d *Driver) Open(ctx context.Context, locator string, offset, length int64)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", locator, err)
 	}
-	return io.NopCloser(io.NewSectionReader(c, offset, n)), nil
+	return &reader{io.NewSectionReader(c, offset, n), c.size}, nil
 }
+
+// reader reads a part of an object.
+type reader struct {
+	io.Reader
+	size int64 // of the whole
+}
+
+func (r *reader) Close() error { return nil }
+
+// ObjectSize implements storagedriver.Sized.
+func (r *reader) ObjectSize() int64 { return r.size }
 
 // Size returns the size of an object.
 func (d *Driver) Size(ctx context.Context, locator string) (int64, error) {

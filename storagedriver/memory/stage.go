@@ -20,9 +20,10 @@ func (d *Driver) Stage(ctx context.Context, id string) (storagedriver.Stage, err
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
 	d.store.drop(d.store.staged, id)
+	delete(d.held, id)
 	c := new(content)
 	d.store.staged[id] = c
-	return &stage{store: d.store, id: id, content: c}, nil
+	return &stage{driver: d, store: d.store, id: id, content: c}, nil
 }
 
 // Resume goes on with a staged object.
@@ -37,7 +38,8 @@ func (d *Driver) Resume(ctx context.Context, id string, state []byte, offset int
 		return nil, fmt.Errorf("resume %s: %w", id, err)
 	}
 	d.store.used -= c.cut(offset)
-	return &stage{store: d.store, id: id, content: c}, nil
+	delete(d.held, id)
+	return &stage{driver: d, store: d.store, id: id, content: c}, nil
 }
 
 // OpenStaged reads the beginning of a staged object.
@@ -47,6 +49,9 @@ func (d *Driver) OpenStaged(ctx context.Context, id string, state []byte, size i
 	}
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
+	if c := d.held[id]; held(state) && c != nil && c.size >= size {
+		return io.NopCloser(io.NewSectionReader(c, 0, size)), nil
+	}
 	c, err := d.store.saved(id, state, size)
 	if err != nil {
 		return nil, fmt.Errorf("open staged object %s: %w", id, err)
@@ -62,7 +67,15 @@ func (d *Driver) Discard(ctx context.Context, id string, _ []byte) error {
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
 	d.store.drop(d.store.staged, id)
+	delete(d.held, id)
 	return nil
+}
+
+// Release forgets what is held.
+func (d *Driver) Release(id string) {
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	delete(d.held, id)
 }
 
 // check is what every method on a staged object begins with.
@@ -76,7 +89,7 @@ func check(ctx context.Context, id string) error {
 // saved finds a staged object that was saved at a size. mu is held.
 func (s *store) saved(id string, state []byte, size int64) (*content, error) {
 	c := s.staged[id]
-	if c == nil || c.size < size {
+	if held(state) || c == nil || c.size < size {
 		return nil, fmt.Errorf("staged object %s: %w", id, storagedriver.ErrNotExist)
 	}
 	if string(state) != string(stateAt(size)) {
@@ -88,8 +101,14 @@ func (s *store) saved(id string, state []byte, size int64) (*content, error) {
 // stateAt is the driver's state. It is not needed, but callers must bring it.
 func stateAt(size int64) []byte { return strconv.AppendInt([]byte("saved at "), size, 10) }
 
+// stateHeld is the state of bytes that one driver holds.
+const stateHeld = "held"
+
+func held(state []byte) bool { return string(state) == stateHeld }
+
 // stage is an open staged object.
 type stage struct {
+	driver  *Driver
 	store   *store
 	id      string
 	content *content
@@ -122,6 +141,18 @@ func (s *stage) Save(ctx context.Context) ([]byte, error) {
 		return nil, s.err
 	}
 	return stateAt(s.content.size), nil
+}
+
+// Hold copies the bytes to where other drivers of the store cannot find them.
+// What was saved before stays for those, the rest is cut off by Resume.
+func (s *stage) Hold(ctx context.Context) ([]byte, error) {
+	if _, err := s.Save(ctx); err != nil {
+		return nil, err
+	}
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	s.driver.held[s.id] = s.content.snapshot()
+	return []byte(stateHeld), nil
 }
 
 func (s *stage) Close() error {

@@ -14,12 +14,13 @@ import (
 // Op names an operation of a driver.
 type Op string
 
-// The operations, in the order of the interface. Stage, Resume, Write, Save and
-// Close are steps of one staged object.
+// The operations, in the order of the interface. Stage, Resume, Write, Save, Hold
+// and Close are steps of one staged object.
 const (
 	Stage      Op = "stage"
 	Write      Op = "write"
 	Save       Op = "save"
+	Hold       Op = "hold"
 	Close      Op = "close"
 	Resume     Op = "resume"
 	OpenStaged Op = "open_staged"
@@ -30,16 +31,21 @@ const (
 	Delete     Op = "delete"
 	Health     Op = "health"
 	Staged     Op = "list_staged"
+	Link       Op = "link"
+	Place      Op = "place"
 )
 
 // Ops are all operations.
-var Ops = [...]Op{Stage, Write, Save, Close, Resume, OpenStaged, Discard, Publish, Open, Size, Delete, Health, Staged}
+var Ops = [...]Op{
+	Stage, Write, Save, Hold, Close, Resume, OpenStaged, Discard, Publish, Open, Size, Delete, Health, Staged, Link, Place,
+}
 
 // Outcome is how an operation ended.
 type Outcome struct {
 	Duration time.Duration
-	// Bytes were written by Write, made an object by Publish, or opened by
-	// Open, as far as its caller said how many it wants. Otherwise it is 0.
+	// Bytes were written by Write, made an object by Publish or Place, or
+	// opened by Open, as far as its caller said how many it wants. Otherwise
+	// it is 0.
 	Bytes int64
 	Err   error
 }
@@ -50,8 +56,9 @@ type Outcome struct {
 type Observer func(context.Context, Op) (context.Context, func(Outcome))
 
 // Wrap returns a driver that does what d does and tells the observers that are
-// not nil. It has the optional abilities of d, and its readers are those of d,
-// so that a file stays one. Without observers it is d itself.
+// not nil. storagedriver.Find finds the optional abilities of d in it, and its
+// readers are those of d, so that a file stays one. Without observers it is d
+// itself.
 func Wrap(d storagedriver.Driver, observers ...Observer) storagedriver.Driver {
 	for _, o := range observers {
 		if o != nil {
@@ -62,23 +69,20 @@ func Wrap(d storagedriver.Driver, observers ...Observer) storagedriver.Driver {
 }
 
 func wrap(d storagedriver.Driver, o Observer) storagedriver.Driver {
-	w := &driver{d, o}
-	if lister, ok := d.(storagedriver.Lister); ok {
-		return &lists{w, lister}
-	}
+	w := &driver{Driver: d, observe: o}
+	w.below = w.abilities(d)
 	return w
 }
 
 type driver struct {
 	storagedriver.Driver // Locate
 	observe              Observer
+	// below has the abilities that are observed, and then those of Driver.
+	below storagedriver.Driver
 }
 
-// lists is a driver that is a Lister.
-type lists struct {
-	*driver
-	lister storagedriver.Lister
-}
+// Unwrap is for storagedriver.Find.
+func (d *driver) Unwrap() storagedriver.Driver { return d.below }
 
 // run does an operation and tells the observer.
 func (d *driver) run(ctx context.Context, op Op, bytes int64, do func(context.Context) error) error {
@@ -93,11 +97,6 @@ func (d *driver) run(ctx context.Context, op Op, bytes int64, do func(context.Co
 	}
 	ended(Outcome{Duration: time.Since(begun), Bytes: bytes, Err: err})
 	return err
-}
-
-func (d *lists) Staged(ctx context.Context) (ids []string, err error) {
-	err = d.run(ctx, Staged, 0, func(ctx context.Context) error { ids, err = d.lister.Staged(ctx); return err })
-	return ids, err
 }
 
 func (d *driver) Stage(ctx context.Context, id string) (s storagedriver.Stage, err error) {
@@ -117,7 +116,11 @@ func (d *driver) stage(ctx context.Context, s storagedriver.Stage, err error) (s
 	if err != nil {
 		return nil, err
 	}
-	return &stage{Stage: s, driver: d, ctx: ctx}, nil
+	observed := &stage{Stage: s, driver: d, ctx: ctx}
+	if holder, ok := s.(storagedriver.Holder); ok {
+		return &holds{observed, holder}, nil
+	}
+	return observed, nil
 }
 
 func (d *driver) OpenStaged(ctx context.Context, id string, state []byte, size int64) (r io.ReadCloser, err error) {

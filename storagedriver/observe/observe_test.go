@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -60,10 +61,10 @@ type plain struct{ storagedriver.Driver }
 
 func TestOptionalAbilitiesAreThoseOfTheDriver(t *testing.T) {
 	d := memory.New(memory.Options{})
-	if _, ok := observe.Wrap(d, somebody).(storagedriver.Lister); !ok {
+	if _, ok := storagedriver.Find[storagedriver.Lister](observe.Wrap(d, somebody)); !ok {
 		t.Error("the driver has lost its list of staged objects")
 	}
-	if _, ok := observe.Wrap(plain{d}, somebody).(storagedriver.Lister); ok {
+	if _, ok := storagedriver.Find[storagedriver.Lister](observe.Wrap(plain{d}, somebody)); ok {
 		t.Error("the driver claims to list staged objects and cannot")
 	}
 }
@@ -87,6 +88,11 @@ func TestAFileStaysAFile(t *testing.T) {
 	must(t, r.Close())
 }
 
+// linking is a driver in memory that makes links.
+type linking struct{ *memory.Driver }
+
+func (linking) Link(context.Context, storagedriver.Link) (string, error) { return "http://store/", nil }
+
 type key struct{}
 
 // everything does each operation once, and returns the errors that it met.
@@ -96,8 +102,10 @@ func everything(ctx context.Context, d storagedriver.Driver) error {
 		return err
 	}
 	_, err = s.Write([]byte("abc"))
-	state, saved := s.Save(ctx)
-	if err := errors.Join(err, saved, s.Close()); err != nil {
+	_, saved := s.Save(ctx)
+	_, held := s.(storagedriver.Holder).Hold(ctx)
+	state, again := s.Save(ctx)
+	if err := errors.Join(err, saved, held, again, s.Close()); err != nil {
 		return err
 	}
 	if s, err = d.Resume(ctx, "a", state, 3); err != nil {
@@ -108,7 +116,7 @@ func everything(ctx context.Context, d storagedriver.Driver) error {
 	if err := errors.Join(err, opened); err != nil {
 		return err
 	}
-	_, listed := d.(storagedriver.Lister).Staged(ctx)
+	_, listed := lister(d).Staged(ctx)
 	locator := d.Locate("a", "")
 	if err := errors.Join(staged.Close(), listed, d.Publish(ctx, "a", state, 3, locator)); err != nil {
 		return err
@@ -119,7 +127,16 @@ func everything(ctx context.Context, d storagedriver.Driver) error {
 	}
 	_, size := d.Size(ctx, locator)
 	_, health := d.Health(ctx)
-	return errors.Join(r.Close(), size, health, d.Delete(ctx, locator), d.Discard(ctx, "a", state))
+	linker, _ := storagedriver.Find[storagedriver.Linker](d)
+	_, linked := linker.Link(ctx, storagedriver.Link{Locator: locator})
+	placer, _ := storagedriver.Find[storagedriver.Placer](d)
+	placed := placer.Place(ctx, "b", 4, strings.NewReader("abcd"))
+	return errors.Join(r.Close(), size, health, linked, placed, d.Delete(ctx, locator), d.Discard(ctx, "a", state))
+}
+
+func lister(d storagedriver.Driver) storagedriver.Lister {
+	l, _ := storagedriver.Find[storagedriver.Lister](d)
+	return l
 }
 
 func TestEveryOperationIsToldWithItsOutcome(t *testing.T) {
@@ -143,11 +160,11 @@ func TestEveryOperationIsToldWithItsOutcome(t *testing.T) {
 			got, seen[op] = append(got, entry{op, o.Bytes}), true
 		}
 	}
-	must(t, everything(t.Context(), observe.Wrap(memory.New(memory.Options{}), inner, outer)))
+	must(t, everything(t.Context(), observe.Wrap(linking{memory.New(memory.Options{})}, inner, outer)))
 	want := []entry{
-		{observe.Stage, 0}, {observe.Write, 3}, {observe.Save, 0}, {observe.Close, 0}, {observe.Resume, 0},
+		{observe.Stage, 0}, {observe.Write, 3}, {observe.Save, 0}, {observe.Hold, 0}, {observe.Save, 0}, {observe.Close, 0}, {observe.Resume, 0},
 		{observe.Close, 0}, {observe.OpenStaged, 0}, {observe.Staged, 0}, {observe.Publish, 3}, {observe.Open, 2},
-		{observe.Size, 0}, {observe.Health, 0}, {observe.Delete, 0}, {observe.Discard, 0},
+		{observe.Size, 0}, {observe.Health, 0}, {observe.Link, 0}, {observe.Place, 4}, {observe.Delete, 0}, {observe.Discard, 0},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("told %v, want %v", got, want)
@@ -163,6 +180,7 @@ func TestFailuresAreTold(t *testing.T) {
 		plan := &fault.Plan{FailAt: n, Err: injected, Only: []fault.Op{
 			fault.OpStage, fault.OpWrite, fault.OpSave, fault.OpClose, fault.OpResume, fault.OpOpenStaged, fault.OpDiscard,
 			fault.OpPublish, fault.OpOpen, fault.OpSize, fault.OpDelete, fault.OpHealth, fault.OpStaged,
+			fault.OpHold, fault.OpLink, fault.OpPlace,
 		}}
 		var failed []observe.Op
 		watch := func(ctx context.Context, op observe.Op) (context.Context, func(observe.Outcome)) {
@@ -172,7 +190,7 @@ func TestFailuresAreTold(t *testing.T) {
 				}
 			}
 		}
-		err := everything(t.Context(), observe.Wrap(fault.Wrap(memory.New(memory.Options{}), plan), watch))
+		err := everything(t.Context(), observe.Wrap(fault.Wrap(linking{memory.New(memory.Options{})}, plan), watch))
 		op, fired := plan.Fired()
 		if errors.Is(err, injected) != fired {
 			t.Fatalf("operation %d (%s): %v", n, op, err)

@@ -33,3 +33,14 @@ func (s *stage) Save(ctx context.Context) (state []byte, err error) {
 func (s *stage) Close() error {
 	return s.driver.run(s.ctx, Close, 0, func(context.Context) error { return s.Stage.Close() })
 }
+
+// holds is a stage that is a Holder.
+type holds struct {
+	*stage
+	holder storagedriver.Holder
+}
+
+func (h *holds) Hold(ctx context.Context) (state []byte, err error) {
+	err = h.driver.run(ctx, Hold, 0, func(ctx context.Context) error { state, err = h.holder.Hold(ctx); return err })
+	return state, err
+}

@@ -60,6 +60,8 @@ type Writer interface {
 	// Write deletes and puts rows of tables, in this order. It may be put off
 	// until the next statement or Commit, whose error is then that of Write.
 	Write(edits []Edits) error
+	// Later is Exec that may be put off like Write.
+	Later(sql string, args ...any) error
 	// Commit ends the transaction. After an error that wraps ErrBroken or
 	// ErrUnknown its outcome is unknown; after any other, nothing was committed.
 	Commit() error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -17,6 +18,8 @@ type writer struct {
 	flush   bool // synchronous is FULL
 	wal     int  // pages in the WAL after the last commit
 	tidy    int  // pages in the WAL from which Tidy moves it
+
+	spellings map[*database.Table]spelling
 }
 
 func (db *DB) openWriter(ctx context.Context) (*writer, error) {
@@ -128,4 +131,60 @@ func (w *writer) Tidy() error {
 		return err
 	}
 	return w.Script(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", sparePages/8))
+}
+
+// Write implements database.Writer.
+func (w *writer) Write(edits []database.Edits) error {
+	for _, e := range edits {
+		s := w.spelled(e.Table)
+		for _, key := range e.Deletes {
+			if err := w.Exec(s.remove, key...); err != nil {
+				return fmt.Errorf("table %s: %w", e.Table.Name, err)
+			}
+		}
+		put := s.put
+		if e.Insert {
+			put = s.insert
+		}
+		for _, row := range e.Puts {
+			if err := w.Exec(put, row...); err != nil {
+				return fmt.Errorf("table %s: %w", e.Table.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Later implements database.Writer.
+func (w *writer) Later(sql string, args ...any) error { return w.Exec(sql, args...) }
+
+// spelling are the statements that write rows of a table.
+type spelling struct{ insert, put, remove string }
+
+func (w *writer) spelled(t *database.Table) spelling {
+	if s, ok := w.spellings[t]; ok {
+		return s
+	}
+	marks := make([]string, len(t.Columns))
+	var conditions, updates []string
+	for i, column := range t.Columns {
+		marks[i] = fmt.Sprintf("$%d", i+1)
+		if i < t.Key {
+			conditions = append(conditions, column+" = "+marks[i])
+		} else {
+			updates = append(updates, column+" = excluded."+column)
+		}
+	}
+	conflict := "DO NOTHING"
+	if len(updates) > 0 {
+		conflict = "DO UPDATE SET " + strings.Join(updates, ", ")
+	}
+	s := spelling{insert: fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", t.Name, strings.Join(t.Columns, ", "), strings.Join(marks, ", "))}
+	s.put = fmt.Sprintf("%s ON CONFLICT (%s) %s", s.insert, strings.Join(t.Columns[:t.Key], ", "), conflict)
+	s.remove = fmt.Sprintf("DELETE FROM %s WHERE %s", t.Name, strings.Join(conditions, " AND "))
+	if w.spellings == nil {
+		w.spellings = map[*database.Table]spelling{}
+	}
+	w.spellings[t] = s
+	return s
 }

@@ -1,0 +1,234 @@
+package metastore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"artifactstore/internal/metastore/database"
+	"artifactstore/registry"
+	"artifactstore/registry/fact"
+)
+
+// This file and prefetch.go are about a database that several processes have
+// open, each with a committer, and that is a journey away. Its SQL is
+// PostgreSQL's.
+//
+// A batch takes two journeys. The first begins the transaction, locks the head,
+// and reads in later statements everything that the changes have named: what
+// the locking statement itself read would be from before it had to wait. The
+// second writes all rows and commits. Whoever holds the lock of the head is the
+// only one who writes, whatever the others believe.
+//
+// When the answer to a commit is lost nobody knows whether it happened. Each
+// commit leaves a mark in the table commits; the next transaction, once it has
+// the lock, which the lost one has until it ends, looks for the mark. If it is
+// there, the batch was committed. If not, it never will be, and the batch is run
+// again in this transaction.
+
+// patience is how long a batch is tried again while the database is away.
+const patience = 15 * time.Second
+
+// The pauses between attempts.
+const (
+	firstPause = 20 * time.Millisecond
+	maxPause   = time.Second
+)
+
+// shared is what a Store is beside others on one database.
+type shared struct {
+	store *Store
+	node  Node
+	peers atomic.Pointer[peers]
+	// awaySince is when the database was first found away, in Unix
+	// microseconds; 0 while it is there.
+	awaySince atomic.Int64
+	stop      context.CancelFunc // of what runs beside the committer
+	ended     chan struct{}
+}
+
+// isAway tells whether an error means that the database could not be reached.
+func isAway(err error) bool {
+	return errors.Is(err, database.ErrUnavailable) || errors.Is(err, database.ErrUnknown) || errors.Is(err, fact.ErrUnavailable)
+}
+
+// errCommitted ends an attempt that finds that the one before was committed.
+var errCommitted = errors.New("the batch was committed before")
+
+// persist tries a batch again while the database is away, and settles whether
+// it was committed if the answer was lost. It returns the last attempt.
+func (m *shared) persist(b *batch, err error) (*batch, error) {
+	lost := ""
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		if b.looked {
+			lost = "" // it never happened
+		}
+		if errors.Is(err, registry.ErrUnknown) {
+			lost = b.mark
+		}
+		if !isAway(err) || !m.waits(pause) {
+			break
+		}
+		b = &batch{store: b.store, jobs: b.jobs, lost: lost}
+		err = b.run(noMore)
+	}
+	if err != nil && lost != "" && !errors.Is(err, registry.ErrUnknown) {
+		err = fmt.Errorf("%w: %w", registry.ErrUnknown, err)
+	}
+	return b, err
+}
+
+// waits waits before another attempt, and tells whether there should be one.
+func (m *shared) waits(pause time.Duration) bool {
+	if m.lostPatience() || m.store.queue.isClosed() {
+		return false
+	}
+	time.Sleep(pause)
+	return true
+}
+
+// lostPatience tells whether the database has been away for too long to wait.
+func (m *shared) lostPatience() bool {
+	since := m.awaySince.Load()
+	return since != 0 && time.Since(time.UnixMicro(since)) > patience
+}
+
+// noted keeps account of whether the database is there.
+func (m *shared) noted(err error) {
+	switch {
+	case isAway(err):
+		if m.awaySince.CompareAndSwap(0, time.Now().UnixMicro()) {
+			m.store.log.Warn("the database cannot be reached; changes wait", "error", err)
+		}
+	case m.awaySince.Swap(0) != 0:
+		m.store.log.Info("the database is there again")
+	}
+}
+
+// away returns why the database cannot be used now, nil if it can.
+func (m *shared) away() error {
+	if m.awaySince.Load() == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: the database does not answer", fact.ErrUnavailable)
+}
+
+// fillAtOnce takes all jobs that wait, reads what they have named together, and
+// runs them.
+func (b *batch) fillAtOnce(more func() *job) error {
+	for len(b.jobs) < maxChanges {
+		j := more()
+		if j == nil {
+			break
+		}
+		b.jobs = append(b.jobs, j)
+	}
+	if err := b.openShared(); err != nil {
+		return err
+	}
+	for i, j := range b.jobs {
+		if b.bytes >= maxBytes || b.rows >= maxRows {
+			b.postpone(i)
+			break
+		}
+		if err := b.add(j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// postpone leaves the jobs from one on to the next batch.
+func (b *batch) postpone(from int) {
+	b.store.queue.putBack(b.jobs[from:])
+	b.jobs = b.jobs[:from]
+}
+
+// openShared locks the head, looks for the mark of a commit whose answer was
+// lost, and reads what the jobs have named: one journey.
+func (b *batch) openShared() error {
+	w := b.store.db.Writer()
+	batcher, ok := w.(database.Batcher)
+	if !ok {
+		return errors.New("the database cannot be shared")
+	}
+	b.state = newWorking(w, 0)
+	mark := ""
+	queries := []database.Query{
+		lockHead,
+		{SQL: sharedHead, Scan: b.scanHead},
+		{SQL: "SELECT mark FROM commits WHERE node = $1", Args: []any{b.store.shared.node.ID},
+			Scan: func(r database.Rows) error {
+				if r.Next() {
+					mark = r.Text(0)
+				}
+				return nil
+			}},
+	}
+	wanted := newWanted(b.jobs)
+	if err := batcher.Batch(append(queries, wanted.queries(b.state)...)); err != nil {
+		return err
+	}
+	if b.lost != "" && mark == b.lost {
+		return errCommitted
+	}
+	b.looked = true
+	b.state.known = int64(b.head.Sequence)
+	wanted.settle(b.state)
+	return nil
+}
+
+// lockHead makes this transaction the only one that writes. It must be a
+// statement of its own.
+var lockHead = database.Query{
+	SQL:  "SELECT one FROM head FOR UPDATE",
+	Scan: func(r database.Rows) error { r.Next(); return nil },
+}
+
+// lockMigrations keeps those who migrate, rebuild and copy apart. It comes before
+// the first table.
+var lockMigrations = database.Query{
+	SQL:  "SELECT pg_advisory_xact_lock(7235927712)", // chosen at random
+	Scan: func(r database.Rows) error { r.Next(); return nil },
+}
+
+// sharedHead reads the head and the database's clock, in microseconds.
+const sharedHead = "SELECT " + headColumns + ", (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM head"
+
+func (b *batch) scanHead(r database.Rows) (err error) {
+	if !r.Next() {
+		return errNoHead
+	}
+	b.head, err = scanHead(r)
+	if b.store.ownClock {
+		b.now = r.Int(5)
+	}
+	return err
+}
+
+// finish adds to a batch what tells others of it, before its last journey.
+func (m *shared) finish(b *batch) error {
+	w := m.store.db.Writer()
+	b.mark = rand.Text()
+	b.state.put(commits, []any{m.node.ID, b.mark, b.time().UnixMicro()})
+	if !b.durable {
+		b.flush = false
+		if err := w.Later("SET LOCAL synchronous_commit = off"); err != nil {
+			return err
+		}
+	}
+	if b.events == 0 {
+		return nil
+	}
+	return w.Later("SELECT pg_notify($1, $2)", channel, strconv.FormatUint(uint64(b.head.Sequence), 10))
+}
+
+// channel is where commits are announced, with the sequence of the head.
+const channel = "artifactstore_log"
+
+// commits has the mark of each node's last commit: working state.
+var commits = newTable("commits", "commits", 1, 0, nil, "node", "mark", "time")
