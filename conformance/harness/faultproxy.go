@@ -21,6 +21,7 @@ import (
 // what a network and a busy server do. It is safe for concurrent use.
 type FaultProxy struct {
 	server *httptest.Server
+	ended  chan struct{}
 
 	mu    sync.Mutex
 	rule  Rule
@@ -59,10 +60,11 @@ func StartFaultProxy(t testing.TB, endpoint string) *FaultProxy {
 	t.Helper()
 	target, err := url.Parse(endpoint)
 	Must(t, err)
-	p := &FaultProxy{count: map[string]int{}}
+	p := &FaultProxy{count: map[string]int{}, ended: make(chan struct{})}
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
 	p.server = httptest.NewServer(p.handler(target, transport))
 	t.Cleanup(func() {
+		close(p.ended)
 		p.server.CloseClientConnections()
 		p.server.Close()
 		transport.CloseIdleConnections()
@@ -157,6 +159,8 @@ func (p *FaultProxy) handler(target *url.URL, transport http.RoundTripper) http.
 			select {
 			case <-time.After(fault.Delay):
 			case <-r.Context().Done():
+				return
+			case <-p.ended: // while a body is unread, nobody sees the client go
 				return
 			}
 		}

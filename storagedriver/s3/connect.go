@@ -21,6 +21,7 @@ import (
 const (
 	attempts     = 10
 	fewAttempts  = 6 // to look after the bucket
+	joinAttempts = 4 // to complete an upload, which is then looked for
 	firstBackoff = 50 * time.Millisecond
 	maxBackoff   = 5 * time.Second
 
@@ -30,40 +31,53 @@ const (
 	completePatience = 15 * time.Minute
 )
 
-// connect makes the clients: one for us, and one that signs URLs for others.
-func connect(ctx context.Context, o Options) (*s3.Client, *s3.PresignClient, error) {
+// clients are what the driver speaks to S3 with.
+type clients struct {
+	own    *s3.Client
+	public *s3.PresignClient // signs URLs for others
+	http   *http.Client
+}
+
+// connect makes the clients. It asks S3 nothing.
+func connect(ctx context.Context, o Options) (*clients, error) {
 	keys, err := o.credentials()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	settings := []func(*config.LoadOptions) error{config.WithRegion(o.Region), config.WithLogger(logging.Nop{})}
 	if o.Profile != "" {
 		settings = append(settings, config.WithSharedConfigProfile(o.Profile))
 	}
 	if keys != nil {
-		settings = append(settings, config.WithCredentialsProvider(keys))
+		settings = append(settings, config.WithCredentialsProvider(keys)) // so that nothing looks for others
 	}
 	loaded, err := config.LoadDefaultConfig(ctx, settings...)
 	if err != nil {
-		return nil, nil, failure("load the AWS configuration", err)
+		return nil, failure("load the AWS configuration", err)
 	}
-	client := s3.NewFromConfig(loaded, o.client(o.Endpoint, keys))
-	public := s3.NewFromConfig(loaded, o.client(either(o.PublicEndpoint, o.Endpoint), keys))
-	return client, s3.NewPresignClient(public), nil
+	c := &clients{http: &http.Client{Transport: newTransport(), CheckRedirect: noRedirect}}
+	c.own = s3.NewFromConfig(loaded, o.client(o.Endpoint, keys, c.http))
+	public := s3.NewFromConfig(loaded, o.client(either(o.PublicEndpoint, o.Endpoint), keys, c.http))
+	c.public = s3.NewPresignClient(public, func(po *s3.PresignOptions) { po.Presigner = new(signer) })
+	return c, nil
 }
 
 // client is how a client speaks to an endpoint.
-func (o Options) client(endpoint string, keys *fileKeys) func(*s3.Options) {
+func (o Options) client(endpoint string, keys *fileKeys, over *http.Client) func(*s3.Options) {
 	return func(so *s3.Options) {
 		if endpoint != "" {
 			so.BaseEndpoint = aws.String(endpoint)
 		}
 		so.Region = o.Region
+		if keys != nil {
+			so.Credentials = keys // what the configuration wraps it in would remember them for ever
+		}
+		so.HTTPSignerV4 = new(signer)
 		so.UsePathStyle = o.PathStyle
 		so.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired // newer sums are refused by many servers
 		so.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		so.DisableLogOutputChecksumValidationSkipped = true
-		so.HTTPClient = &transport{&http.Client{Transport: newTransport(), CheckRedirect: noRedirect}}
+		so.HTTPClient = &transport{over}
 		so.Retryer = retry.NewStandard(func(ro *retry.StandardOptions) {
 			ro.MaxAttempts = attempts
 			ro.MaxBackoff = maxBackoff

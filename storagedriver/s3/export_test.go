@@ -1,5 +1,11 @@
 package s3
 
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
 // What tests from outside look at.
 
 const (
@@ -41,4 +47,21 @@ func Saved(n int, etag string) []byte {
 		st.stored += 5 << 20
 	}
 	return st.encode()
+}
+
+// Ask asks the bucket as Health does after some time, and waits for the answer.
+func (d *Driver) Ask(ctx context.Context) error {
+	d.health.mu.Lock()
+	d.health.at = time.Time{}
+	d.health.mu.Unlock()
+	_, _ = d.Health(ctx) // the last answer
+	d.health.wait()
+	_, err := d.Health(ctx)
+	return err
+}
+
+// Do sends a request with so much patience for a server that makes no progress.
+func Do(over http.RoundTripper, patience time.Duration, req *http.Request) (*http.Response, error) {
+	t := &transport{&http.Client{Transport: over}}
+	return t.Do(req.WithContext(patiently(req.Context(), patience)))
 }

@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ const (
 type health struct {
 	running context.Context // until the driver is closed
 	ask     func(context.Context) error
+	log     *slog.Logger
 	asking  sync.WaitGroup
 
 	mu   sync.Mutex
@@ -26,17 +28,26 @@ type health struct {
 	busy bool
 }
 
-func (h *health) init(running context.Context, ask func(context.Context) error) {
-	h.running, h.ask = running, ask
+func (h *health) init(running context.Context, ask func(context.Context) error, log *slog.Logger) {
+	h.running, h.ask, h.log = running, ask, log
 }
 
 // wait ends with the last question.
 func (h *health) wait() { h.asking.Wait() }
 
-func (h *health) answer(err error, at time.Time) {
+// answer notes an answer, and logs one that is not as the last one was.
+func (h *health) answer(err error) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.err, h.at, h.busy = err, at, false
+	before := h.err
+	h.err, h.at, h.busy = err, time.Now(), false
+	h.mu.Unlock()
+	switch {
+	case h.running.Err() != nil: // closed
+	case err != nil && before == nil:
+		h.log.Warn("S3 bucket does not answer", "error", err)
+	case err == nil && before != nil:
+		h.log.Info("S3 bucket answers again")
+	}
 }
 
 // last returns the last answer, and asks again behind the caller's back if
@@ -49,7 +60,7 @@ func (h *health) last() error {
 		h.asking.Go(func() {
 			ctx, cancel := context.WithTimeout(h.running, healthTimeout)
 			defer cancel()
-			h.answer(h.ask(ctx), time.Now())
+			h.answer(h.ask(ctx))
 		})
 	}
 	return h.err

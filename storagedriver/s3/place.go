@@ -73,10 +73,7 @@ func (d *Driver) placeParts(ctx context.Context, key string, size int64, r io.Re
 	}
 	parts, err := d.sendAll(ctx, upload{key, id}, size, r)
 	if err == nil {
-		err = d.finish(ctx, key, id, parts)
-		if stands := d.stands(ctx, key, size); stands == nil || err == nil {
-			err = stands
-		}
+		err = d.finish(ctx, upload{key, id}, parts, size)
 	}
 	if err != nil {
 		left := d.abort(context.WithoutCancel(ctx), key)

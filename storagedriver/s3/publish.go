@@ -40,7 +40,7 @@ func (d *Driver) Publish(ctx context.Context, id string, saved []byte, size int6
 	if err == nil {
 		err = d.publish(ctx, id, key, st, size)
 	}
-	if gone(err) && d.stands(ctx, key, size) == nil {
+	if gone(err) && d.stands(ctx, key, size, 1) == nil {
 		err = nil
 	}
 	if err == nil {
@@ -102,17 +102,46 @@ func (d *Driver) complete(ctx context.Context, id, key string, st *state, size i
 		}
 		parts = append(parts[:len(parts):len(parts)], last)
 	}
-	err := d.finish(ctx, key, st.upload, parts)
-	if err != nil && ctx.Err() != nil {
-		return err
+	return d.finish(ctx, upload{key, st.upload}, parts, size)
+}
+
+// rounds is how often an upload is completed before that fails, each of them
+// with the attempts of a request.
+const rounds = 3
+
+// finish completes an upload and looks for the object between the attempts,
+// since answers are lost.
+func (d *Driver) finish(ctx context.Context, u upload, parts []part, size int64) error {
+	for round := 1; ; round++ {
+		err := d.join(ctx, u, parts)
+		if err != nil && ctx.Err() != nil {
+			return err
+		}
+		if err = d.settled(ctx, u.key, size, err); err == nil || gone(err) || round == rounds {
+			return err
+		}
 	}
-	// Whatever the answer is, also a success: some servers say so to the second
-	// of two requests while the first is still being worked on.
-	stands := d.stands(ctx, key, size)
-	if stands == nil || err == nil {
+}
+
+// settled tells whether completing an upload has succeeded, whatever was
+// answered. That holds for a success as well: some servers say so to the second
+// of two requests while the first is still being worked on.
+func (d *Driver) settled(ctx context.Context, key string, size int64, answer error) error {
+	tries := standTries
+	if answer != nil {
+		tries = 1
+	}
+	stands := d.stands(ctx, key, size, tries)
+	switch {
+	case stands == nil:
+		return nil
+	case answer != nil:
+		return answer
+	case gone(stands): // it was there a moment ago
+		return fmt.Errorf("S3 says that it completed an upload, and has no object of %d bytes", size)
+	default:
 		return stands
 	}
-	return err
 }
 
 const (
@@ -120,15 +149,15 @@ const (
 	standPause = 50 * time.Millisecond
 )
 
-// stands waits a moment for an object of the right size. ErrNotExist if there
-// is none.
-func (d *Driver) stands(ctx context.Context, key string, size int64) error {
-	for try := range standTries {
+// stands waits, a few times if it has to, for an object of the right size.
+// ErrNotExist if there is none.
+func (d *Driver) stands(ctx context.Context, key string, size int64, tries int) error {
+	for try := 1; ; try++ {
 		have, err := d.size(ctx, key)
 		if err == nil && have != size {
 			err = fmt.Errorf("the object has %d bytes, not %d: %w", have, size, storagedriver.ErrNotExist)
 		}
-		if !gone(err) || try == standTries-1 {
+		if !gone(err) || try == tries {
 			return err
 		}
 		select {
@@ -137,7 +166,6 @@ func (d *Driver) stands(ctx context.Context, key string, size int64) error {
 		case <-time.After(standPause << try):
 		}
 	}
-	return nil
 }
 
 // tidy removes what a published object leaves below staging, its guard
@@ -263,7 +291,7 @@ func (d *Driver) seal(ctx context.Context, id, key string, st *state, size int64
 		return err
 	}
 	if err = d.complete(ctx, id, key, st, size); gone(err) {
-		err = d.stands(ctx, key, size)
+		err = d.stands(ctx, key, size, 1)
 	}
 	return err
 }

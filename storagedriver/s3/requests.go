@@ -143,16 +143,16 @@ func (d *Driver) send(ctx context.Context, key, upload string, number int, body 
 	return part{number, body.Size(), strings.Trim(aws.ToString(out.ETag), `"`)}, nil
 }
 
-// finish makes an object of the parts of an upload.
-func (d *Driver) finish(ctx context.Context, key, upload string, parts []part) error {
+// join makes an object of the parts of an upload.
+func (d *Driver) join(ctx context.Context, u upload, parts []part) error {
 	done := make([]types.CompletedPart, len(parts))
 	for i, p := range parts {
 		done[i] = types.CompletedPart{PartNumber: aws.Int32(int32(p.number)), ETag: aws.String(`"` + p.etag + `"`)}
 	}
 	_, err := d.client.CompleteMultipartUpload(patiently(ctx, completePatience), &s3.CompleteMultipartUploadInput{
-		Bucket: &d.options.Bucket, Key: &key, UploadId: &upload,
+		Bucket: &d.options.Bucket, Key: &u.key, UploadId: &u.id,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: done},
-	})
+	}, func(o *s3.Options) { o.RetryMaxAttempts = joinAttempts })
 	return failure("complete a multipart upload", err)
 }
 

@@ -19,7 +19,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
@@ -115,27 +114,32 @@ func Open(ctx context.Context, o Options) (*Driver, error) {
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("open S3 store: %w", err)
 	}
-	client, public, err := connect(ctx, o)
+	c, err := connect(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("open S3 store: %w", err)
 	}
 	running, cancel := context.WithCancel(context.Background()) // until Close
 	d := &Driver{
 		options: o,
-		client:  client,
-		public:  public,
+		client:  c.own,
+		public:  c.public,
 		pool:    newPool(o.Memory, o.Spool),
 		flights: make(chan struct{}, 16*o.Concurrency),
 		log:     o.Log,
 	}
 	d.memory.init(d.pool)
-	d.health.init(running, d.ask)
-	d.close = func() { cancel(); d.health.wait(); d.memory.clear() }
+	d.health.init(running, d.ask, o.Log)
+	d.close = func() {
+		cancel()
+		d.health.wait()
+		d.memory.clear()
+		c.http.CloseIdleConnections()
+	}
 	if err := d.ask(ctx); err != nil {
 		d.close()
 		return nil, fmt.Errorf("open S3 store: %w", d.advise(err))
 	}
-	d.health.answer(nil, time.Now())
+	d.health.answer(nil)
 	return d, nil
 }
 

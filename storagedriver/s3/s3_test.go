@@ -105,13 +105,14 @@ func holds(t testing.TB, d storagedriver.Driver, locator string, want []byte) {
 
 // only expects a bucket with objects at these locators and nothing else, no
 // multipart upload either.
-func only(t testing.TB, server *harness.S3, bucket string, keys ...string) {
+func only(t testing.TB, server *harness.S3, bucket string, locators ...string) {
 	t.Helper()
 	if uploads := server.Uploads(t, bucket); len(uploads) > 0 {
 		t.Errorf("multipart uploads are left: %v", uploads)
 	}
-	for i := range keys {
-		keys[i] = "objects/" + keys[i]
+	keys := make([]string, len(locators))
+	for i, locator := range locators {
+		keys[i] = "objects/" + locator
 	}
 	slices.Sort(keys)
 	if have := server.Keys(t, bucket); !slices.Equal(have, keys) {

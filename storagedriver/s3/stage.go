@@ -143,12 +143,12 @@ func (d *Driver) fetchEnd(ctx context.Context, id string, st *state, size int64)
 			b.cut(size)
 			return b, nil
 		}
-		out, err := d.get(ctx, key, "", "")
+		r, err := d.open(ctx, key, 0, size)
 		if err != nil {
 			return nil, err
 		}
-		defer func() { _ = out.Body.Close() }()
-		from = io.LimitReader(out.Body, size)
+		defer func() { _ = r.Close() }() // it was only read
+		from = r
 	}
 	b, err := d.pool.buffer(d.spools(size))
 	if err != nil {
@@ -156,11 +156,7 @@ func (d *Driver) fetchEnd(ctx context.Context, id string, st *state, size int64)
 	}
 	if _, err := io.Copy(b, from); err != nil {
 		b.free()
-		return nil, failure("read staged bytes", err)
-	}
-	if b.size != size {
-		b.free()
-		return nil, fmt.Errorf("read staged bytes: %w", io.ErrUnexpectedEOF)
+		return nil, fmt.Errorf("fetch staged bytes: %w", err)
 	}
 	return b, nil
 }
@@ -389,9 +385,14 @@ func (s *stage) settle(ctx context.Context) (*state, error) {
 func (s *stage) collect(ctx context.Context, garbage []string, n int) []string {
 	var left []string
 	for i, name := range garbage {
-		if i >= n || s.d.remove(ctx, s.d.stagedFolder(s.id)+name) != nil {
-			left = append(left, name)
+		if i < n {
+			err := s.d.remove(ctx, s.d.stagedFolder(s.id)+name)
+			if err == nil {
+				continue
+			}
+			s.d.log.Warn("staged bytes that are not needed any more stay for now", "id", s.id, "error", err)
 		}
+		left = append(left, name)
 	}
 	return left[max(0, len(left)-maxGarbage):]
 }
