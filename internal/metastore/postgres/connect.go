@@ -23,7 +23,7 @@ const (
 	longestPause  = time.Second
 	// lockTimeout is how long a node that was paused or cut off keeps what its
 	// transaction has locked.
-	lockTimeout = 5 * time.Second
+	lockTimeout = 3 * time.Second
 )
 
 // parse reads the DSN.
