@@ -67,8 +67,11 @@ func (s *Store) commitAll() {
 		s.commit(j, func() *job { return s.queue.next(false) })
 		if s.failed() == nil {
 			// An error that matters stops the store; the others will
-			// come again, where a caller is told.
-			_ = s.note(s.db.Writer().Tidy())
+			// come again, where a caller is told. A success says
+			// nothing of whether the database is there.
+			if err := s.db.Writer().Tidy(); err != nil {
+				_ = s.note(err)
+			}
 		}
 		s.writing.Unlock()
 	}
