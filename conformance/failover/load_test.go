@@ -33,8 +33,8 @@ const common = "failover/common"
 // not recovered.
 const patience = 90 * time.Second
 
-// startLoad starts writers against a registry.
-func startLoad(t *testing.T, url string, writers int) *load {
+// startLoad starts writers against a registry; change may change them before.
+func startLoad(t *testing.T, url string, change ...func(*writer)) *load {
 	t.Helper()
 	seed := harness.Setting(t, seedVariable, uint64(time.Now().UnixNano()))
 	t.Logf("%s=%d", seedVariable, seed)
@@ -46,6 +46,9 @@ func startLoad(t *testing.T, url string, writers int) *load {
 		w := &writer{load: l, client: client, number: i, repository: fmt.Sprintf("failover/writer%d", i),
 			seed: (seed%1_000_000*100 + uint64(i)) * 1_000_000, large: i%4 == 0,
 			own: casTag{repository: fmt.Sprintf("failover/writer%d", i), name: "own"}, shared: casTag{repository: common, name: "shared"}}
+		for _, f := range change {
+			f(w)
+		}
 		l.writers = append(l.writers, w)
 		l.running.Go(w.run)
 	}
@@ -150,6 +153,7 @@ type writer struct {
 	repository string
 	seed       uint64
 	large      bool // some of its layers have several parts
+	larger     bool // and many
 
 	images []*image // acknowledged, with all blobs and the tag
 	own    casTag
@@ -177,7 +181,7 @@ func (w *writer) image(i int) *image {
 	seed := w.seed + uint64(i)*10
 	sizes := []int{inlineSize}
 	switch {
-	case w.large && i%6 == 1:
+	case w.large && i%6 == 1, w.larger && i%3 == 0:
 		sizes = append(sizes, severalSize)
 	case i%2 == 0:
 		sizes = append(sizes, objectSize+i)

@@ -16,9 +16,10 @@ import (
 // away for a short time waits, and succeeds; what comes while it is away for
 // long is told to come again.
 func TestPostgresIsKilled(t *testing.T) {
+	t.Parallel() // much of it is waiting
 	p := harness.StartPrivatePostgres(t)
 	c := harness.StartCluster(t, nodes, harness.ClusterOptions{Postgres: p, Env: environment})
-	l := startLoad(t, c.URL, writers)
+	l := startLoad(t, c.URL)
 	slowest := time.Duration(0)
 	for round := range rounds(t) {
 		l.await(t, 60+rand.IntN(60))
@@ -135,11 +136,12 @@ func awaitReady(t *testing.T, i int, node *harness.Server) {
 // TestFailoverToSynchronousStandby kills the primary under load and makes the
 // standby, which every commit has waited for, the primary.
 func TestFailoverToSynchronousStandby(t *testing.T) {
+	t.Parallel() // much of it is waiting
 	p := harness.StartPrivatePostgres(t)
 	standby := p.Standby(t)
 	c := harness.StartCluster(t, nodes, harness.ClusterOptions{Postgres: p, Env: environment,
 		DSN: p.DSNAt(p.Host(), standby.Host()) + "&target_session_attrs=read-write"})
-	l := startLoad(t, c.URL, writers)
+	l := startLoad(t, c.URL)
 	l.await(t, 200+rand.IntN(100))
 	harness.Must(t, p.Kill())
 	killed := time.Now()
@@ -158,6 +160,7 @@ func TestFailoverToSynchronousStandby(t *testing.T) {
 // TestCommitsLoseTheirAnswers cuts connections around COMMIT: before it reaches
 // the server, once it has committed, and while it may be at it.
 func TestCommitsLoseTheirAnswers(t *testing.T) {
+	t.Parallel() // much of it is waiting
 	p := harness.StartPostgres(t)
 	proxy := harness.StartWireProxy(t, p.Host())
 	c := harness.StartCluster(t, nodes, harness.ClusterOptions{Postgres: p, Env: environment, DSN: p.DSNAt(proxy.Host())})
@@ -165,7 +168,7 @@ func TestCommitsLoseTheirAnswers(t *testing.T) {
 		{Drop: true}, {Lose: true}, {Blind: true}, {Lose: true, Delay: 20 * time.Millisecond},
 		{Hang: 300 * time.Millisecond}, {Delay: 50 * time.Millisecond},
 	}
-	l := startLoad(t, c.URL, writers)
+	l := startLoad(t, c.URL)
 	proxy.Set(func() harness.WireFault {
 		if rand.IntN(10) < 6 {
 			return harness.WireFault{}
@@ -186,12 +189,13 @@ func TestCommitsLoseTheirAnswers(t *testing.T) {
 // TestNodeIsCutOff takes the network between one node and the database away,
 // without a word. The others go on; it comes back by itself.
 func TestNodeIsCutOff(t *testing.T) {
+	t.Parallel() // much of it is waiting
 	p := harness.StartPostgres(t)
 	proxy := harness.StartWireProxy(t, p.Host())
 	c := harness.StartCluster(t, nodes-1, harness.ClusterOptions{Postgres: p, Env: environment})
 	lost := len(c.Nodes)
 	c.AddNode(t, append(environment, "ARTIFACTSTORE_NODE_NAME=lost", "ARTIFACTSTORE_DATABASE_DSN="+p.DSNAt(proxy.Host()))...)
-	l := startLoad(t, c.URL, writers)
+	l := startLoad(t, c.URL)
 	l.await(t, 100)
 	proxy.Darken()
 	took := takeover(t, c, lost, "cut off")
