@@ -57,7 +57,8 @@ func (d *Driver) publish(ctx context.Context, id, key string, st *state, size in
 	if st.upload != "" {
 		return d.complete(ctx, id, key, st, size)
 	}
-	if held := d.memory.heldOf(id, st.held); st.held != "" && held != nil && held.size >= size {
+	if held, done := d.memory.heldOf(id, st.held); held != nil {
+		defer done()
 		return d.putObject(ctx, key, held.reader(size))
 	}
 	end, err := d.takeEnd(ctx, id, st, size)

@@ -106,6 +106,9 @@ var (
 	_ storagedriver.Persistent = (*Driver)(nil)
 	_ storagedriver.Linker     = (*Driver)(nil)
 	_ storagedriver.Placer     = (*Driver)(nil)
+	_ storagedriver.Releaser   = (*Driver)(nil)
+	_ storagedriver.Holder     = (*stage)(nil)
+	_ storagedriver.Sized      = (*reader)(nil)
 )
 
 // Open connects to a bucket and looks whether it is there. The errors say what
@@ -118,7 +121,7 @@ func Open(ctx context.Context, o Options) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open S3 store: %w", err)
 	}
-	running, cancel := context.WithCancel(context.Background()) // until Close
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx)) // until Close
 	d := &Driver{
 		options: o,
 		client:  c.own,
