@@ -96,7 +96,7 @@ func (d *Driver) complete(ctx context.Context, id, key string, st *state, size i
 		if err != nil {
 			return err
 		}
-		last, err := d.send(ctx, key, st.upload, min(next, maxParts), end.reader(rest))
+		last, err := d.send(ctx, key, st.upload, next, end.reader(rest))
 		end.free()
 		if err != nil {
 			return err

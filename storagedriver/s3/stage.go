@@ -253,8 +253,8 @@ func (s *stage) sendCurrent() error {
 			return err
 		}
 	}
-	if s.next > maxParts {
-		return fmt.Errorf("the multipart upload has %d part numbers and no more; stage it again with larger parts", maxParts)
+	if s.next >= maxParts { // the end needs one, too
+		return fmt.Errorf("a multipart upload has no more than %d part numbers; begin it again with larger parts", maxParts)
 	}
 	select {
 	case s.flights <- struct{}{}:
