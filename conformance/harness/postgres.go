@@ -337,8 +337,8 @@ func (s *postgresServer) stop() error {
 	return nil
 }
 
-// kill ends the server's first process while it cannot see its children die,
-// and then these.
+// kill ends the server's children while its first process cannot see them die,
+// and then that: none has time for a last word.
 func (s *postgresServer) kill() error {
 	if s.process == nil {
 		return nil
@@ -346,10 +346,9 @@ func (s *postgresServer) kill() error {
 	pid := s.process.Process.Pid
 	err := syscall.Kill(pid, syscall.SIGSTOP)
 	children := childrenOf(pid)
-	err = errors.Join(err, syscall.Kill(pid, syscall.SIGKILL))
-	for _, child := range children {
-		if err := syscall.Kill(child, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return err
+	for _, child := range append(children, pid) {
+		if failed := syscall.Kill(child, syscall.SIGKILL); !errors.Is(failed, syscall.ESRCH) {
+			err = errors.Join(err, failed)
 		}
 	}
 	_ = s.process.Wait() // it ends by the signal, with a status that says so

@@ -219,7 +219,11 @@ func (s *Server) Run(verb string, args ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	args = append([]string{verb, "--data", s.config.Data}, args...)
+	where := []string{verb, "--data", s.config.Data}
+	if s.config.File != "" {
+		where = append(where, "--config", s.config.File)
+	}
+	args = append(where, args...)
 	out, all, err := Tool{Path: binary, Env: s.config.Env}.Try(args...)
 	if err != nil {
 		return out, fmt.Errorf("artifactstore %s: %w\n%s", strings.Join(args, " "), err, all)

@@ -143,9 +143,7 @@ func (b *batch) run(more func() *job) error {
 		err = b.fill(more)
 	}
 	if errors.Is(err, errCommitted) {
-		s.signal.Announce(b.head.Sequence)
-		_ = s.note(w.Rollback()) // it changes nothing
-		return nil
+		return s.note(s.shared.confirm(b))
 	}
 	if err != nil || b.rows == 0 {
 		// Here a crash leaves nothing behind: no frame of the

@@ -28,7 +28,12 @@ func (s *Store) Release(ctx context.Context, name string) error {
 	if s.shared == nil {
 		return nil
 	}
-	return s.run(ctx, statement{"DELETE FROM leases WHERE name = $1 AND holder = $2", []any{name, s.shared.node.ID}}, false)
+	// The row stays, so that the fence goes on.
+	return s.queue.upkeep(ctx, func(*decision) (*change, error) {
+		return &change{statements: []statement{
+			{"UPDATE leases SET expires = 0 WHERE name = $1 AND holder = $2", []any{name, s.shared.node.ID}},
+		}}, nil
+	})
 }
 
 // hold takes or renews a lease in a change of its own.

@@ -262,10 +262,10 @@ func (m *shared) leave() {
 	err := m.store.queue.upkeep(ctx, func(*decision) (*change, error) {
 		statements := []statement{
 			{"DELETE FROM nodes WHERE id = $1", []any{m.node.ID}},
-			{"DELETE FROM leases WHERE holder = $1", []any{m.node.ID}},
+			{"UPDATE leases SET expires = 0 WHERE holder = $1", []any{m.node.ID}},
 		}
 		if m.node.Files != "" {
-			statements = append(statements, statement{"DELETE FROM leases WHERE holder = $1", []any{m.node.Files}})
+			statements = append(statements, statement{"UPDATE leases SET expires = 0 WHERE holder = $1", []any{m.node.Files}})
 		}
 		return &change{statements: statements}, nil
 	})

@@ -210,6 +210,21 @@ func (b *batch) scanHead(r database.Rows) (err error) {
 	return err
 }
 
+// confirm acknowledges a batch that turned out to be committed. It may not have
+// reached the synchronous standbys: a small commit that waits for them does.
+func (m *shared) confirm(b *batch) error {
+	w := m.store.db.Writer()
+	err := w.Later("UPDATE commits SET time = $1 WHERE node = $2", b.time().UnixMicro(), m.node.ID)
+	if err == nil {
+		err = w.Commit()
+	}
+	if err != nil {
+		return errors.Join(err, w.Rollback())
+	}
+	m.store.signal.Announce(b.head.Sequence)
+	return nil
+}
+
 // finish adds to a batch what tells others of it, before its last journey.
 func (m *shared) finish(b *batch) error {
 	w := m.store.db.Writer()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -12,8 +13,13 @@ import (
 	"artifactstore/internal/metastore/database"
 )
 
-// maxStatements bounds the prepared statements that a connection keeps.
-const maxStatements = 256
+const (
+	// maxStatements bounds the prepared statements that a connection keeps.
+	maxStatements = 256
+	// replanAfter is how long a reader keeps plans: those that were made while
+	// a table was small are bad once it has grown.
+	replanAfter = 5 * time.Second
+)
 
 // binary is the format of all results.
 var binary = []int16{1}
@@ -37,8 +43,14 @@ type conn struct {
 	batching bool
 	// leaving is the end of a transaction whose answer nobody has waited for.
 	leaving *pgconn.Pipeline
+	// planned is when the plans of a reader were last dropped.
+	planned time.Time
 	// seen: a row was handed out.
 	seen bool
+	// committing: the server is not to be asked to give up what it is at, as
+	// pgx does when an answer does not come. It would commit without the
+	// synchronous standby that it waits for.
+	committing atomic.Bool
 	// unsynced: a commit was not awaited on the synchronous standbys.
 	unsynced bool
 	// lost is why the connection is of no use any more.
@@ -245,11 +257,17 @@ func (c *conn) Script(sql string) error {
 	if err := c.run(); err != nil {
 		return err
 	}
+	return c.simple(translate(sql), time.Time{}) // it takes as long as it takes
+}
+
+// simple runs statements without arguments, of which nothing is kept, until a
+// moment, or without end if it is zero.
+func (c *conn) simple(sql string, end time.Time) error {
 	if err := c.ready(); err != nil {
 		return err
 	}
-	_ = c.pg.Conn().SetDeadline(time.Time{}) // it takes as long as it takes
-	if _, err := c.pg.Exec(context.Background(), translate(sql)).ReadAll(); err != nil {
+	_ = c.pg.Conn().SetDeadline(end) // one that is closed fails below
+	if _, err := c.pg.Exec(context.Background(), sql).ReadAll(); err != nil {
 		return c.fail(err)
 	}
 	return nil
@@ -278,6 +296,10 @@ func (c *conn) leave() bool {
 	}
 	p := c.pg.StartPipeline(context.Background())
 	p.SendQueryParams("COMMIT", nil, nil, nil, nil)
+	if now := time.Now(); now.Sub(c.planned) > replanAfter {
+		p.SendQueryParams("DISCARD PLANS", nil, nil, nil, nil)
+		c.planned = now
+	}
 	if p.Sync() != nil {
 		return false
 	}

@@ -113,6 +113,13 @@ func (db *DB) connectOnce(ctx context.Context) (*conn, error) {
 	c := &conn{stmts: map[string]*pgconn.StatementDescription{}}
 	config := db.config.Copy()
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { c.notice((*pgconn.PgError)(n)) }
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if c.committing.Load() {
+			return nil, errors.New("a commit is not to be cancelled")
+		}
+		return dial(ctx, network, address)
+	}
 	pg, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, db.connectError(err)
@@ -174,21 +181,23 @@ func (db *DB) inspect(c *conn) error {
 
 // setUp makes a connection the writer's. Settings that a platform lacks are
 // left out: they only make the end of a lost connection come sooner.
-func (db *DB) setUp(c *conn) error {
+func (db *DB) setUp(c *conn, deadline time.Time) error {
 	// What the server does beyond "on" is kept: remote_apply.
 	must := []string{
 		"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')",
+		// Plans are kept, and those that were made while a table was small
+		// scan it whole: at ten thousand rows a batch takes ten times as long.
+		// All that the writer asks for has an index.
+		"SET enable_seqscan = off", "SET enable_hashjoin = off", "SET enable_mergejoin = off", "SET jit = off",
 		fmt.Sprintf("SET idle_in_transaction_session_timeout = %d", lockTimeout.Milliseconds()),
 		fmt.Sprintf("SET statement_timeout = %d", db.options.StatementTimeout.Milliseconds()),
 	}
-	for _, sql := range must {
-		if err := c.Exec(sql); err != nil {
-			return err
-		}
+	if err := c.simple(strings.Join(must, "; "), deadline); err != nil {
+		return err
 	}
 	for _, setting := range []string{"tcp_keepalives_idle = 5", "tcp_keepalives_interval = 2", "tcp_keepalives_count = 3",
 		"tcp_user_timeout = 10000", "client_connection_check_interval = 5000"} {
-		if err := c.Exec("SET " + setting); err != nil {
+		if err := c.simple("SET "+setting, deadline); err != nil {
 			if c.lost != nil {
 				return err
 			}

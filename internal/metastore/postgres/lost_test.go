@@ -279,15 +279,26 @@ func TestServerStaysAway(t *testing.T) {
 	}
 }
 
+// withoutStandby opens a database on a server that waits for a standby that is
+// not there.
+func withoutStandby(t *testing.T, o postgres.Options) (*postgres.DB, *harness.Postgres) {
+	t.Helper()
+	server := harness.StartPrivatePostgres(t, "synchronous_commit=local")
+	server.SQL(t, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+	server.SQL(t, "SELECT pg_reload_conf()")
+	o.DSN = server.DSN()
+	db := openAt(t, o)
+	must(t, db.Writer().Begin(false)) // which does not wait
+	makeTables(t, db)
+	must(t, db.Writer().Commit())
+	return db, server
+}
+
 // TestCommitThatNoStandbyHas: the server gave up waiting for its standby, and
 // says that it has committed.
 func TestCommitThatNoStandbyHas(t *testing.T) {
-	server := harness.StartPrivatePostgres(t, "synchronous_standby_names=nobody", "synchronous_commit=local")
-	db := openAt(t, postgres.Options{DSN: server.DSN()})
+	db, server := withoutStandby(t, postgres.Options{})
 	w := db.Writer()
-	must(t, w.Begin(false))
-	must(t, w.Script(`CREATE TABLE t (k INTEGER NOT NULL PRIMARY KEY, n INTEGER, s TEXT UNIQUE, b BLOB) STRICT`))
-	must(t, w.Commit()) // which does not wait
 	done := make(chan error)
 	go func() {
 		err := w.Begin(true)
@@ -303,6 +314,26 @@ func TestCommitThatNoStandbyHas(t *testing.T) {
 		t.Errorf("the commit: %v", err)
 	}
 	expect(t, read(t, db, 1, "SELECT k FROM t"), []any{int64(1)})
+}
+
+// TestCommitWaitsForItsStandby: even when we do not any more, so that nobody
+// sees what a failover would lose.
+func TestCommitWaitsForItsStandby(t *testing.T) {
+	db, server := withoutStandby(t, postgres.Options{StatementTimeout: 300 * time.Millisecond, ConnectTimeout: 700 * time.Millisecond})
+	w := db.Writer()
+	must(t, w.Begin(true))
+	must(t, w.Write([]database.Edits{row(1)}))
+	if err := w.Commit(); !errors.Is(err, database.ErrUnknown) {
+		t.Errorf("the commit: %v", err)
+	}
+	must(t, db.Close()) // nothing is asked of the server any more
+	const state = "SELECT (SELECT count(*) FROM t), count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+	if got := server.SQL(t, state); got != "0|1" {
+		t.Errorf("rows to be seen | commits that wait: %s", got)
+	}
+	server.SQL(t, "ALTER SYSTEM RESET synchronous_standby_names")
+	server.SQL(t, "SELECT pg_reload_conf()")
+	until(t, func() bool { return server.SQL(t, state) == "1|0" })
 }
 
 func TestReadOnlyServer(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -19,6 +20,8 @@ type writer struct {
 	tables map[string]*tableSQL
 	again  bool // it had a connection before
 	active bool // between Begin and Commit or Rollback
+	// opening is how many statements begin the transaction.
+	opening int
 	// sent: the server knows of the transaction.
 	sent bool
 	// ended is why the transaction cannot go on, if it cannot.
@@ -44,7 +47,8 @@ func (w *writer) Begin(flush bool) error {
 		return err
 	}
 	w.active, w.sent, w.ended = true, false, nil
-	w.c.first = append([]call(nil), beginnings[flush]...)
+	w.c.first = slices.Clone(beginnings[flush])
+	w.opening = len(w.c.first)
 	return nil
 }
 
@@ -61,7 +65,7 @@ func (w *writer) connect() error {
 		return err
 	}
 	c.writes, c.limit = true, w.db.limit()
-	if err := w.db.setUp(c); err != nil {
+	if err := w.db.setUp(c, deadline); err != nil {
 		w.db.drop(c)
 		return err
 	}
@@ -257,7 +261,7 @@ func (w *writer) Commit() error {
 		return errors.Join(w.ended, w.Rollback())
 	}
 	calls := w.c.first
-	if !w.sent && !writes(calls) {
+	if !w.sent && len(calls) == w.opening {
 		return w.Rollback() // nothing has happened
 	}
 	w.c.first, w.sent = nil, true
@@ -268,9 +272,6 @@ func (w *writer) Commit() error {
 	w.active = false
 	return nil
 }
-
-// writes tells whether there is more than the beginning of a transaction.
-func writes(calls []call) bool { return len(calls) > 0 && len(calls[len(calls)-1].args.values) > 0 }
 
 // commit sends what was put off with the COMMIT and waits for all answers. The
 // connection may be lost at each of three points: before anything has left,
@@ -286,6 +287,13 @@ func (w *writer) commit(calls []call) error {
 		return c.lost
 	}
 	c.unsynced = false
+	c.committing.Store(true)
+	defer func() {
+		// Of a connection that is lost it stays: pgx is closing it.
+		if c.lost == nil {
+			c.committing.Store(false)
+		}
+	}()
 	r, err := c.send(calls)
 	if err != nil {
 		if pgconn.SafeToRetry(err) {

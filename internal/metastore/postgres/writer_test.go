@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -203,6 +204,33 @@ func TestBatch(t *testing.T) {
 	expect(t, read(t, db, 1, "SELECT count(*) FROM keys"), []any{int64(3)})
 }
 
+func TestLaterIsPutOff(t *testing.T) {
+	db, p, _ := throughProxy(t)
+	w := db.Writer()
+	must(t, w.Begin(true))
+	must(t, w.Later("INSERT INTO t (k) VALUES (1)")) // alone, and without an argument
+	must(t, w.Commit())
+	p.cut()
+	must(t, w.Begin(true))
+	must(t, w.Write([]database.Edits{row(2)}))
+	must(t, w.Later("UPDATE t SET n = $1 WHERE k = $2", int64(5), int64(2)))
+	must(t, w.Later("UPDATE t SET n = n * 2"))
+	must(t, w.Commit())
+	expect(t, read(t, db, 2, "SELECT k, n FROM t ORDER BY k"), []any{int64(1), nil}, []any{int64(2), int64(10)})
+	if err := w.Later("DELETE FROM t"); err == nil {
+		t.Error("a statement is put off outside of a transaction")
+	}
+	must(t, w.Begin(true))
+	if err := w.Later("SELECT $1", 1.5); err == nil {
+		t.Error("a number that is not whole is an argument")
+	}
+	must(t, w.Later("SELECT 1/0"))
+	if err := w.Exec("SELECT 1"); err == nil {
+		t.Error("1/0 has a result")
+	}
+	must(t, w.Rollback())
+}
+
 // TestSchemaChangesUnderPreparedStatements: the next try succeeds.
 func TestSchemaChangesUnderPreparedStatements(t *testing.T) {
 	db, server := open(t)
@@ -311,4 +339,56 @@ func TestPausedTransactionLosesItsLock(t *testing.T) {
 	if !strings.Contains(log.String(), "lost") || !strings.Contains(log.String(), "again") {
 		t.Errorf("the log says %q", log.String())
 	}
+}
+
+// TestPlansStayGoodWhileTablesGrow: those that were made when a table was empty
+// do not scan it when it is not.
+func TestPlansStayGoodWhileTablesGrow(t *testing.T) {
+	db, server := open(t)
+	server.SQL(t, "ALTER TABLE t SET (autovacuum_enabled = off); ALTER TABLE keys SET (autovacuum_enabled = off)")
+	w := db.Writer()
+	k := int64(0)
+	add := func(rows int) {
+		var puts, others, gone [][]any
+		for range rows {
+			k++
+			puts = append(puts, []any{k, nil, strconv.FormatInt(k, 10), nil})
+			others = append(others, []any{k, "x"})
+			gone = append(gone, []any{k, "y"})
+		}
+		must(t, w.Begin(false))
+		must(t, w.(database.Batcher).Batch([]database.Query{
+			{SQL: "SELECT k FROM t WHERE s = ANY($1)", Args: []any{[]string{"1", "2", "none"}}, Scan: func(database.Rows) error { return nil }},
+			{SQL: "SELECT t.k FROM unnest($1::bigint[], $2::text[]) AS x (a, b) JOIN keys USING (a, b) JOIN t ON t.k = a",
+				Args: []any{[]int64{1, k + 1}, []string{"x", "x"}}, Scan: func(database.Rows) error { return nil }},
+		}))
+		must(t, w.Write([]database.Edits{{Table: table, Deletes: firsts(gone), Puts: puts}, {Table: keys, Deletes: gone, Puts: others}}))
+		must(t, w.Commit())
+	}
+	for range 10 { // the server settles on a plan after five
+		add(1)
+	}
+	add(20_000)
+	for range 50 {
+		add(2)
+	}
+	must(t, db.Close()) // what a connection has counted is there once it has ended
+	until(t, func() bool {
+		return server.SQL(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test' AND datname = current_database()") == "0"
+	})
+	n, err := strconv.Atoi(server.SQL(t, `SELECT sum(seq_tup_read + idx_tup_fetch) + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)
+		FROM pg_stat_user_tables`))
+	must(t, err)
+	if n > 200_000 {
+		t.Errorf("%d rows were looked at", n)
+	}
+}
+
+// firsts are the first columns of keys.
+func firsts(keys [][]any) [][]any {
+	all := make([][]any, len(keys))
+	for i := range keys {
+		all[i] = keys[i][:1]
+	}
+	return all
 }
