@@ -55,6 +55,7 @@ func TestAStoreThatCannotBeOpenedSaysWhy(t *testing.T) {
 		rule   harness.Rule
 		want   string
 	}{
+		{"no spool", func(o *s3.Options) { o.Spool += "/missing" }, nil, "folder for temporary files"},
 		{"no bucket", func(o *s3.Options) { o.Bucket = "missing" }, nil, "there is no bucket missing"},
 		{"a wrong secret", func(o *s3.Options) { replace(t, o.SecretAccessKeyFile, wrongSecret) }, nil, "refuses the credentials"},
 		{"a wrong key", func(o *s3.Options) { replace(t, o.AccessKeyIDFile, "nobody") }, nil, "refuses the credentials"},

@@ -138,12 +138,25 @@ func Open(ctx context.Context, o Options) (*Driver, error) {
 		d.memory.clear()
 		c.http.CloseIdleConnections()
 	}
-	if err := d.ask(ctx); err != nil {
+	if err := d.try(ctx); err != nil {
 		d.close()
-		return nil, fmt.Errorf("open S3 store: %w", d.advise(err))
+		return nil, fmt.Errorf("open S3 store: %w", err)
 	}
 	d.health.answer(nil)
 	return d, nil
+}
+
+// try looks whether temporary files can be made, and the bucket is there.
+func (d *Driver) try(ctx context.Context) error {
+	b, err := d.pool.buffer(true)
+	if err != nil {
+		return err
+	}
+	b.free()
+	if err := d.ask(ctx); err != nil {
+		return d.advise(err)
+	}
+	return nil
 }
 
 // Close forgets what is held in this process. Nothing may be in use.
