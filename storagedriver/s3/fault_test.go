@@ -131,9 +131,9 @@ func TestLostAnswers(t *testing.T) {
 		times     int
 	}{
 		{"CompleteMultipartUpload", harness.Fault{Lose: true}, 1},
-		{"CompleteMultipartUpload", harness.Fault{Lose: true}, 10}, // every attempt
+		{"CompleteMultipartUpload", harness.Fault{Lose: true}, 1000}, // every attempt
 		{"CompleteMultipartUpload", harness.Fault{Err: "InternalError"}, 1},
-		{"CompleteMultipartUpload", harness.Fault{Err: "InternalError"}, 10},
+		{"CompleteMultipartUpload", harness.Fault{Err: "InternalError"}, 1000},
 		{"CompleteMultipartUpload", harness.Fault{Err: "NoSuchUpload"}, 1},
 		{"CreateMultipartUpload", harness.Fault{Lose: true}, 3},
 		{"UploadPart", harness.Fault{Lose: true}, 3},
