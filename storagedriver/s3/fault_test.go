@@ -72,7 +72,6 @@ func TestNothingIsLostWhileS3Fails(t *testing.T) {
 			}
 			proxy.Set(nil)
 			sweep(t, d)
-			var locators []string
 			for locator, data := range published {
 				holds(t, d, locator, data)
 				harness.Must(t, d.Delete(t.Context(), locator))
@@ -84,7 +83,10 @@ func TestNothingIsLostWhileS3Fails(t *testing.T) {
 					}
 				}
 			}
-			only(t, server, server.Bucket, locators...)
+			only(t, server, server.Bucket)
+			if left := d.Left(); left != 32*mebi {
+				t.Errorf("after all %d bytes of the memory are left", left)
+			}
 		})
 	}
 }
