@@ -124,15 +124,11 @@ func (g *gateway) start(binary string) error {
 	cmd := exec.Command(binary, append(args, filepath.Join(g.dir, "buckets"))...)
 	cmd.Env = append(quietEnvironment(), "ROOT_ACCESS_KEY="+s3Access, "ROOT_SECRET_KEY="+s3Secret)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = g.dir, &g.output, &g.output
-	if err := cmd.Start(); err != nil {
+	exited, err := run(cmd)
+	if err != nil {
 		return fmt.Errorf("start versitygw: %w", err)
 	}
-	exited := make(chan struct{})
 	g.process, g.exited = cmd, exited
-	go func() {
-		_ = cmd.Wait() // its status says how it was ended
-		close(exited)
-	}()
 	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
