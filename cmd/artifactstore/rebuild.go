@@ -38,9 +38,9 @@ difference, or at the first event that was changed, dropped, reordered or cut of
 		}
 		progress := reportProgress(cmd.ErrOrStderr())
 		if *check {
-			return checkViews(cmd.Context(), homeOf(&c.Config), progress, *asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return checkViews(cmd.Context(), logOf(&c.Config), progress, *asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		}
-		return rebuildViews(cmd.Context(), homeOf(&c.Config), progress, *asJSON, cmd.OutOrStdout())
+		return rebuildViews(cmd.Context(), logOf(&c.Config), progress, *asJSON, cmd.OutOrStdout())
 	}
 	return cmd
 }
