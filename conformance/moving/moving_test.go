@@ -121,6 +121,7 @@ func serve(t *testing.T, config string) *harness.Server {
 // TestAStoreMovesAround goes from the smallest store to the largest, to another
 // database and prefix, and back. On every one of them pushes go on.
 func TestAStoreMovesAround(t *testing.T) {
+	t.Parallel()
 	bucket := harness.StartS3(t)
 	places := []harness.Place{
 		{Data: t.TempDir() + "/first"},

@@ -30,7 +30,7 @@ func newWorld() *world { return &world{want: map[string]string{}} }
 
 // sizes are inline, above the limit of that, and around the parts of S3, of which
 // each has 5 MiB here.
-var sizes = []int{0, 1, 1000, 65_536, 65_537, 200_000, 5 << 20, 5<<20 + 1, 11<<20 + 7}
+var sizes = []int{0, 1, 1000, 65_536, 65_537, 200_000, 5 << 20, 5<<20 + 1}
 
 // push pushes some of everything into repositories of its own.
 func (w *world) push(t *testing.T, c *harness.Client, n uint64) {
@@ -38,6 +38,9 @@ func (w *world) push(t *testing.T, c *harness.Client, n uint64) {
 	repository := fmt.Sprintf("moving/r%d", n)
 	for i, size := range sizes {
 		w.blob(t, c, repository, harness.Random(n<<8+uint64(i), size), i%3 == 2)
+	}
+	if n == 0 {
+		w.blob(t, c, repository, harness.Random(98, 11<<20+7), false)
 	}
 	image := harness.NewImage(n, 3, 100_000)
 	harness.Must(t, image.Push(t.Context(), c, repository, "v1"))
