@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -74,6 +75,19 @@ func (d *dump) repository(name string) {
 		d.list(of+"/references", 4)
 		d.list(of+"/referrers", 2)
 	}
+}
+
+// uploads reads the uploads in progress, whose order is that of random ids.
+func (d *dump) uploads() {
+	apart := &dump{ctx: d.ctx, client: d.client, script: new(transcript)}
+	items := apart.list("uploads", 3)
+	d.err = errors.Join(d.err, apart.err)
+	var lines []string
+	for _, item := range items {
+		lines = append(lines, fmt.Sprintf("upload %v %v %v", item["repository"], item["actor"], item["received"]))
+	}
+	slices.Sort(lines)
+	d.script.lines = append(d.script.lines, lines...)
 }
 
 // digest reads all that is known of a digest.

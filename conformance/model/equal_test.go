@@ -145,7 +145,7 @@ func (h *history) dump(ctx context.Context) ([]string, error) {
 	defer client.Close()
 	d := &dump{ctx: ctx, client: client, script: new(transcript)}
 	d.read("usage")
-	d.list("uploads", 3)
+	d.uploads()
 	d.read("events")
 	for _, r := range d.list("repositories", 2) {
 		d.repository(escape(r["name"]))
