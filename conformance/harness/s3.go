@@ -220,6 +220,11 @@ func (s *S3) Keys(t testing.TB, bucket string) []string {
 	}
 }
 
+// File is the file in which the server has an object of Bucket.
+func (s *S3) File(key string) string {
+	return filepath.Join(s.gateway.dir, "buckets", s.Bucket, filepath.FromSlash(key))
+}
+
 // Uploads returns the keys of the multipart uploads of a bucket that are
 // neither complete nor aborted; the first thousand.
 func (s *S3) Uploads(t testing.TB, bucket string) []string {

@@ -297,22 +297,44 @@ func (m *shared) leave() {
 }
 
 // Alone returns an error that wraps ErrInUse, and names them, if other nodes
-// have the store open.
+// have the store open. It waits to see whether they are alive: those that were
+// killed are there until they are taken for dead.
 func (s *Store) Alone(ctx context.Context) error {
 	if s.shared == nil {
 		return nil
 	}
-	if err := s.shared.beat(ctx); err != nil {
-		return err
-	}
-	var names []string
-	for _, n := range s.Nodes() {
-		if n.ID != s.shared.node.ID {
-			names = append(names, n.Name)
+	first, told := map[string]time.Time{}, false // when nodes had been seen before this
+	for {
+		if err := s.shared.beat(ctx); err != nil {
+			return err
 		}
+		var names []string
+		alive := false
+		for _, n := range s.Nodes() {
+			if n.ID == s.shared.node.ID {
+				continue
+			}
+			names = append(names, n.Name)
+			seen, known := first[n.ID]
+			alive = alive || known && n.Seen.After(seen)
+			if !known {
+				first[n.ID] = n.Seen
+			}
+		}
+		if len(names) == 0 {
+			return nil
+		}
+		if alive || ctx.Err() != nil {
+			return inUse(names)
+		}
+		if !told {
+			s.log.Warn("other nodes have the store open; looking whether they are alive", "nodes", names)
+			told = true
+		}
+		pause(ctx, beatInterval/4)
 	}
-	if len(names) == 0 {
-		return nil
-	}
+}
+
+func inUse(names []string) error {
 	return fmt.Errorf("%w by %s: stop every node first; one that was killed is forgotten after %v", ErrInUse, strings.Join(names, ", "), nodeTimeout)
 }

@@ -170,9 +170,7 @@ func (o *Options) complete() error {
 	if o.Bucket == "" {
 		return errors.New("no bucket is configured")
 	}
-	if o.Prefix != "" && !strings.HasSuffix(o.Prefix, "/") {
-		o.Prefix += "/"
-	}
+	o.Prefix = folder(o.Prefix)
 	if strings.HasPrefix(o.Prefix, "/") || strings.Contains(o.Prefix, "//") || strings.Contains("/"+o.Prefix, "/../") ||
 		strings.Contains("/"+o.Prefix, "/./") || len(o.Prefix) > 512 {
 		return fmt.Errorf("prefix %.100q: want names with a slash between them, up to 512 bytes", o.Prefix)
@@ -242,6 +240,17 @@ func idOf(locator string) string {
 		return ""
 	}
 	return id
+}
+
+// Key is the key of an object, for a prefix as in Options.
+func Key(prefix, locator string) string { return folder(prefix) + objectsFolder + locator }
+
+// folder is a prefix with the slash behind it.
+func folder(prefix string) string {
+	if prefix == "" || strings.HasSuffix(prefix, "/") {
+		return prefix
+	}
+	return prefix + "/"
 }
 
 func (d *Driver) objectKey(locator string) string { return d.options.Prefix + objectsFolder + locator }
