@@ -58,8 +58,11 @@ var full = []string{"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull",
 // with status 200.
 var busy = []string{"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict"}
 
+// headMissing is what the SDK calls every 404 that answers a HEAD.
+const headMissing = "NotFound"
+
 // missing are the codes that speak of what was asked for, and not of the bucket.
-var missing = []string{"NoSuchKey", "NotFound", "NoSuchUpload"}
+var missing = []string{"NoSuchKey", "NoSuchUpload", headMissing}
 
 // failure says what an error of the SDK means, without what it may have of
 // URLs and signatures.
@@ -97,8 +100,10 @@ func refused(doing string, api smithy.APIError, err error) error {
 	switch {
 	case r.status == http.StatusInsufficientStorage || slices.Contains(full, r.code):
 		r.kind = storagedriver.ErrFull
-	case r.status == http.StatusNotFound && slices.Contains(missing, r.code) && r.request != "":
-		r.kind = storagedriver.ErrNotExist // without an id it may be the 404 of whatever stands between
+	case r.status == http.StatusNotFound && slices.Contains(missing, r.code):
+		if r.code != headMissing || r.request != "" {
+			r.kind = storagedriver.ErrNotExist // else it may be the 404 of whatever stands between
+		}
 	case r.status >= http.StatusInternalServerError, r.status == http.StatusTooManyRequests, slices.Contains(busy, r.code):
 		r.kind = storagedriver.ErrUnavailable
 	}
