@@ -113,7 +113,11 @@ func (s *working) rowBy(t *table, column, value string) ([]any, error) {
 		r.unique[i][value] = ""
 		return nil, nil
 	}
-	return s.meet(t, row), nil
+	if row = s.meet(t, row); row == nil || row[t.unique[i]] != any(value) {
+		r.unique[i][value] = "" // it was changed here
+		return nil, nil
+	}
+	return row, nil
 }
 
 // read runs a statement that returns one row at most. What was changed and not
@@ -174,23 +178,30 @@ func (r *rows) index(t *table, k string, row []any) {
 
 // put changes or makes a row.
 func (s *working) put(t *table, row []any) {
-	k := keyOf(row[:t.Key])
+	r, k := s.of(t), keyOf(row[:t.Key])
+	r.vacate(t, k)
 	s.learn(t, k, row)
-	r := s.of(t)
 	r.changed[k] = struct{}{}
 	delete(r.deleted, k)
+}
+
+// vacate frees the unique values of the row with a key.
+func (r *rows) vacate(t *table, k string) {
+	old := r.byKey[k]
+	if old == nil {
+		return
+	}
+	for i, column := range t.unique {
+		if value, ok := old[column].(string); ok && r.unique[i][value] == k {
+			r.unique[i][value] = ""
+		}
+	}
 }
 
 // remove deletes a row, if it is there.
 func (s *working) remove(t *table, key []any) {
 	r, k := s.of(t), keyOf(key)
-	for i, column := range t.unique {
-		if old := r.byKey[k]; old != nil {
-			if value, ok := old[column].(string); ok {
-				r.unique[i][value] = ""
-			}
-		}
-	}
+	r.vacate(t, k)
 	s.learn(t, k, nil)
 	r.changed[k] = struct{}{}
 	r.deleted[k] = key
