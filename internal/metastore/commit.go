@@ -250,6 +250,9 @@ func (b *batch) add(j *job) error {
 	if errors.Is(j.err, database.ErrUnavailable) || errors.Is(j.err, database.ErrAborted) {
 		return j.err // no refusal: the transaction has gone
 	}
+	if b.state.failed != nil {
+		return b.state.failed // what was decided before is lost, whatever this decision has made of it
+	}
 	j.changes = j.err == nil && c != nil && !c.empty()
 	if !j.changes {
 		return nil

@@ -25,6 +25,9 @@ type working struct {
 	known  int64
 	tables map[*table]*rows
 	size   int // rows in tables
+	// failed is why what was changed could not be written: nothing of the
+	// transaction may be committed then, whoever was told so.
+	failed error
 }
 
 // maxWorking bounds the rows that are kept from one page of a replay to the next.
@@ -213,8 +216,11 @@ func (s *working) insert(t *table, row ...any) {
 	r.inserts = append(r.inserts, row)
 }
 
-// write writes what was changed to the database.
+// write writes what was changed to the database. Once it has failed it always does.
 func (s *working) write() error {
+	if s.failed != nil {
+		return s.failed
+	}
 	var all []database.Edits
 	for _, t := range tables {
 		r := s.tables[t]
@@ -243,7 +249,8 @@ func (s *working) write() error {
 	if len(all) == 0 {
 		return nil
 	}
-	return s.conn.Write(all)
+	s.failed = s.conn.Write(all)
+	return s.failed
 }
 
 // all returns the connection for statements that ask for more than a key. They
