@@ -75,7 +75,7 @@ func sound(t testing.TB, s *store) eventlog.Head {
 }
 
 // until waits for what others bring about.
-func until(t testing.TB, what string, is func() bool) {
+func until(t tester, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -99,7 +99,7 @@ type decision struct {
 }
 
 // together has changes decided in one batch.
-func together(t testing.TB, s *store, decisions ...decision) []error {
+func together(t tester, s *store, decisions ...decision) []error {
 	t.Helper()
 	hold, holding := make(chan struct{}), make(chan struct{})
 	held := sync.OnceFunc(func() { close(holding) })
@@ -494,4 +494,10 @@ func TestSharedOneThatFailsSpoilsNoOtherOfItsBatch(t *testing.T) {
 func badPage(v registry.View) (*registry.Change, error) {
 	_, err := v.TagPage("demo", "", -1)
 	return nil, err
+}
+
+// tester is a test, or one case of a property.
+type tester interface {
+	Helper()
+	Fatalf(format string, args ...any)
 }
