@@ -128,7 +128,7 @@ type BlobView interface {
 	LinkedBlob(repository string, d identity.Digest) (*Blob, []byte, error)
 	// Linked tells whether a repository holds a blob, given its primary digest.
 	Linked(repository string, primary identity.Digest) (bool, error)
-	// BlobHolder names one repository that holds a blob, or "".
+	// BlobHolder names the oldest repository that holds a blob, or "".
 	BlobHolder(d identity.Digest) (string, error)
 	// Referencing returns the digest (as pushed) of one manifest of the
 	// repository that references the byte sequence by any of the digests, or zero.

@@ -52,6 +52,8 @@ type Options struct {
 var (
 	// ErrOutdated: migrations have to run before the store can be used.
 	ErrOutdated = errors.New("the store is of an older version and must be migrated")
+	// ErrEmpty is an ErrOutdated: there is nothing yet, migrations make it.
+	ErrEmpty error = emptyError{}
 	// ErrNewer: a newer version of the program has written the store.
 	ErrNewer = errors.New("the store is of a newer version than this program")
 	// ErrRebuild: the views are incomplete until Rebuild has finished.
@@ -175,6 +177,9 @@ func (s *Store) start(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
+	case len(pending) > 0 && pending[0].Version == 1:
+		s.block(ErrEmpty)
+		return nil
 	case len(pending) > 0:
 		s.block(ErrOutdated)
 		return nil
@@ -250,6 +255,12 @@ func (s *Store) transact(flush bool, change func(database.Writer) error) error {
 	}
 	return s.note(w.Commit())
 }
+
+type emptyError struct{}
+
+func (emptyError) Error() string { return "the database holds no store yet" }
+
+func (emptyError) Unwrap() error { return ErrOutdated }
 
 // note remembers a failure after which nothing may be written any more, and
 // returns err in the registry's words.
@@ -349,7 +360,7 @@ func (s *Store) lock(w database.Writer) error {
 		return nil
 	}
 	queries := []database.Query{lockMigrations}
-	if s.usable() != ErrOutdated {
+	if !errors.Is(s.usable(), ErrOutdated) {
 		queries = append(queries, lockHead)
 	}
 	return b.Batch(queries)
