@@ -213,6 +213,13 @@ func (s *Server) Kill() error {
 	return err
 }
 
+// Pause stops the process where it is (SIGSTOP), until Resume. What others send
+// it is kept by the operating system.
+func (s *Server) Pause() error { return s.process.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (s *Server) Resume() error { return s.process.Process.Signal(syscall.SIGCONT) }
+
 // Restart stops and starts the server.
 func (s *Server) Restart() error {
 	if err := s.Stop(); err != nil {
