@@ -143,10 +143,11 @@ func TestNodeDiesDuringAnUpload(t *testing.T) {
 		t.Run("in the middle of a chunk, "+name, func(t *testing.T) {
 			u := start(t, all[0], harness.Random(uint64(name[4])+200, 4*part))
 			u.patch(all[1], part+1_000)
-			body, failed := stream(t, dying.URL()+u.location, u.offset, len(u.data)-u.offset)
+			body, failed, _ := stream(t, dying.URL()+u.location, u.offset, len(u.data)-u.offset)
 			_, err := body.Write(u.data[u.offset : u.offset+2*part])
 			harness.Must(t, err)
 			harness.Must(t, dying.Kill())
+			harness.Must(t, body.CloseWithError(errors.New("the node is gone")))
 			if err := <-failed; err == nil {
 				t.Fatal("a request to a dead node was answered")
 			}
@@ -166,12 +167,7 @@ func TestNodeDiesDuringAnUpload(t *testing.T) {
 
 // stream begins a PATCH whose body the test writes. failed gets why there was no
 // answer; if there is one, it gets nil and the answer goes to replies.
-func stream(t *testing.T, url string, offset, length int) (*io.PipeWriter, <-chan error) {
-	body, failed, _ := streamed(t, url, offset, length)
-	return body, failed
-}
-
-func streamed(t *testing.T, url string, offset, length int) (*io.PipeWriter, <-chan error, <-chan harness.Reply) {
+func stream(t *testing.T, url string, offset, length int) (*io.PipeWriter, <-chan error, <-chan harness.Reply) {
 	t.Helper()
 	r, w := io.Pipe()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, url, r)
@@ -240,8 +236,8 @@ func race(t *testing.T, all []*harness.Client, u *upload, rivals [][]byte) int {
 	harness.Must(t, lost.Expect(http.StatusRequestedRangeNotSatisfiable))
 	offset, err := lost.UploadOffset()
 	harness.Must(t, err)
-	// The winner may not have saved its chunk yet.
-	if int(offset) != max(1, u.offset) && int(offset) != u.offset+len(rivals[won]) {
+	// The winner may not have saved its chunk yet, or not all of it.
+	if int(offset) < max(1, u.offset) || int(offset) > u.offset+len(rivals[won]) {
 		t.Errorf("the loser was told that the session stands at %d; it stood at %d and then at %d", offset, u.offset, u.offset+len(rivals[won]))
 	}
 	return won
@@ -321,7 +317,7 @@ func TestUploadIsCancelledOnAnotherNode(t *testing.T) {
 	t.Run("in the middle of one", func(t *testing.T) {
 		u := start(t, all[0], harness.Random(2, 4*part))
 		u.patch(all[0], part+7)
-		body, failed, replies := streamed(t, c.Nodes[0].URL()+u.location, u.offset, len(u.data)-u.offset)
+		body, failed, replies := stream(t, c.Nodes[0].URL()+u.location, u.offset, len(u.data)-u.offset)
 		_, err := body.Write(u.data[u.offset : u.offset+part+part/2])
 		harness.Must(t, err)
 		cancel(t, all[1], u)
@@ -334,6 +330,9 @@ func TestUploadIsCancelledOnAnotherNode(t *testing.T) {
 }
 
 // TestDigestIsWrongOnOneNodeAndRightOnAnother: the session stands where it stood.
+// The exception is a SHA-512 that nobody expected, of bytes in several parts: S3
+// lets nobody read parts, so they are an object by then, and the client begins
+// anew.
 func TestDigestIsWrongOnOneNodeAndRightOnAnother(t *testing.T) {
 	t.Parallel()
 	c := harness.StartCluster(t, 2, harness.ClusterOptions{})
@@ -343,12 +342,20 @@ func TestDigestIsWrongOnOneNodeAndRightOnAnother(t *testing.T) {
 			t.Run(name+", "+digestName, func(t *testing.T) {
 				u := start(t, all[0], harness.Random(uint64(size)+uint64(digestName[4]), size))
 				u.patch(all[1], size*2/3)
-				for i, on := range []*harness.Client{all[0], all[1]} { // with the rest of the bytes
+				wrong := []*harness.Client{all[0], all[1]}
+				if size > part && digestName == "SHA-512" {
+					wrong = wrong[:1]
+				}
+				for i, on := range wrong { // with the rest of the bytes
 					reply := u.put(on, digest([]byte("other bytes")))
 					if reply.Status != http.StatusBadRequest || reply.Code() != "DIGEST_INVALID" {
 						t.Fatalf("a wrong digest is answered with %d: %s", reply.Status, reply.Body)
 					}
 					u.status(all[1-i])
+				}
+				if len(wrong) == 1 {
+					harness.Must(t, u.put(all[1], digest(u.data)).Expect(http.StatusNotFound))
+					u = start(t, all[0], u.data)
 				}
 				harness.Must(t, u.put(all[1], digest(u.data)).Expect(http.StatusCreated))
 				u.served(all, digest(u.data))
