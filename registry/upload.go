@@ -95,8 +95,9 @@ func (r *Repository) AppendUpload(ctx context.Context, token string, chunk Chunk
 	if err := in.keep(ctx); err != nil && failed == nil {
 		failed = err
 	}
+	failed = r.outcome(ctx, me, failed, token)
 	in.overtaken(ctx, failed)
-	return UploadStatus{token, in.up.Staged.Offset}, r.outcome(ctx, me, failed, token)
+	return UploadStatus{token, in.up.Staged.Offset}, failed
 }
 
 // body is the body of a chunk; once it has ended, the request is not stopped any more.
@@ -282,11 +283,12 @@ func (r *Repository) FinishUpload(ctx context.Context, token string, chunk Chunk
 // overtaken is the answer to a request to finish that failed: if another one,
 // on another node, has finished meanwhile, its result counts.
 func (r *Repository) overtaken(ctx context.Context, me *activeUpload, in *incoming, err error, token string, d identity.Digest) (identity.Digest, error) {
+	err = r.outcome(ctx, me, err, token)
 	if row := in.overtaken(ctx, err); row != nil && row.State == UploadFinished {
 		in.up = *row
 		return r.finished(ctx, in, d)
 	}
-	return identity.Digest{}, r.outcome(ctx, me, err, token)
+	return identity.Digest{}, err
 }
 
 // finished answers a request to finish what is finished.
