@@ -9,7 +9,9 @@ import (
 )
 
 // peek tells whether the other side of a connection has not ended it, and
-// whether something has arrived. It takes nothing of it, and does not wait.
+// whether something has arrived. It takes nothing of it, and does not wait, also
+// not for a goroutine that reads from the connection: pgx leaves one behind after
+// a write that took long.
 func peek(c net.Conn) (open, arrived bool) {
 	if secured, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = secured.NetConn()
@@ -24,10 +26,9 @@ func peek(c net.Conn) (open, arrived bool) {
 	}
 	var n int
 	var failed error
-	err = raw.Read(func(fd uintptr) bool {
+	err = raw.Control(func(fd uintptr) {
 		var one [1]byte
 		n, _, failed = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		return true
 	})
 	return err == nil && (n > 0 || errors.Is(failed, syscall.EAGAIN)), n > 0
 }

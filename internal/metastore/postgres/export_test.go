@@ -1,0 +1,4 @@
+package postgres
+
+// Peek is peek, for tests.
+var Peek = peek
