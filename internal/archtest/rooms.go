@@ -116,6 +116,7 @@ var Rooms = []Room{
 	{Path: "conformance/events", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/crash", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/backup", Ours: []string{"conformance/harness"}, BlackBox: true},
+	{Path: "conformance/moving", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/watch", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/bench", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "internal/archtest"},
