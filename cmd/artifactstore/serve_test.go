@@ -218,7 +218,7 @@ func TestServeNeedsNoArguments(t *testing.T) {
 	}
 	if m[1] == "" {
 		t.Log("port 5000 is taken on this machine; checked only that serve says what to do about it")
-		if code := s.wait(); code != 1 || !strings.Contains(s.log.String(), "choose another address with --listen") {
+		if code := s.wait(); code != 1 || !strings.Contains(s.log.String(), "choose another address with --") {
 			t.Errorf("exit code %d, want 1 and advice", code)
 		}
 		return

@@ -30,6 +30,10 @@ type Node struct {
 	Files string
 	// Started and Seen are by the database's clock.
 	Started, Seen time.Time
+	// Self tells that it is this process, and Problem why it should get no
+	// requests: what Nodes says of them.
+	Self    bool
+	Problem string
 }
 
 const (
@@ -82,7 +86,28 @@ func (s *Store) Nodes() []Node {
 	if s.shared == nil || s.shared.peers.Load() == nil {
 		return nil
 	}
-	return s.shared.peers.Load().all
+	all := slices.Clone(s.shared.peers.Load().all)
+	for i := range all {
+		n := &all[i]
+		err := fits(*n, all[0])
+		if n.Self = n.ID == s.shared.node.ID; n.Self {
+			err = s.Fit()
+		}
+		if err != nil {
+			n.Problem = err.Error()
+		}
+	}
+	return all
+}
+
+// fits compares the rules of a node with those of the one that has run for longest.
+func fits(n, first Node) error {
+	differ := differing(first.Rules, n.Rules)
+	if n.ID == first.ID || len(differ) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the configuration differs from that of node %s, which has run for longest, in %s: make it the same on all nodes, or stop them all to change it",
+		first.Name, strings.Join(differ, ", "))
 }
 
 // Fit returns why this node should get no requests although the store takes
@@ -102,13 +127,10 @@ func (s *Store) Fit() error {
 	if p.files != nil {
 		return p.files
 	}
-	if len(p.all) == 0 || p.all[0].ID == s.shared.node.ID {
+	if len(p.all) == 0 {
 		return nil
 	}
-	if differ := differing(p.all[0].Rules, s.shared.node.Rules); len(differ) > 0 {
-		return fmt.Errorf("the configuration differs from that of node %s, which has run for longest, in %s: make it the same on all nodes, or stop them all to change it", p.all[0].Name, differ)
-	}
-	return nil
+	return fits(s.shared.node, p.all[0])
 }
 
 // differing names the rules that differ.

@@ -53,8 +53,11 @@ var hints = map[string]string{
 var full = []string{"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded",
 	"AccountProblem_Quota", "InsufficientCapacity"}
 
+// headMissing is what the SDK calls every 404 that answers a HEAD.
+const headMissing = "NotFound"
+
 // missing are the codes that speak of what was asked for, and not of the bucket.
-var missing = []string{"NoSuchKey", "NotFound", "NoSuchUpload"}
+var missing = []string{"NoSuchKey", "NoSuchUpload", headMissing}
 
 // failure says what an error of the SDK means, without what it may have of
 // URLs and signatures.
@@ -90,8 +93,9 @@ func refused(doing string, api smithy.APIError, err error) error {
 	switch {
 	case r.status == http.StatusInsufficientStorage || slices.Contains(full, r.code):
 		r.kind = storagedriver.ErrFull
-	case r.status == http.StatusNotFound && slices.Contains(missing, r.code) && r.request != "":
-		r.kind = storagedriver.ErrNotExist // without an id it may be the 404 of whatever stands between
+	case r.status != http.StatusNotFound || !slices.Contains(missing, r.code):
+	case r.code != headMissing || r.request != "":
+		r.kind = storagedriver.ErrNotExist // else it may be the 404 of whatever stands between
 	}
 	return r
 }

@@ -39,6 +39,10 @@ func parse(o Options) (*pgconn.Config, error) {
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	config.RuntimeParams["client_encoding"] = "UTF8"
+	// Tables are joined in the order in which they are written: from what is
+	// asked for to what that leads to. Statistics that are behind would have a
+	// plan go through all that a repository has.
+	config.RuntimeParams["join_collapse_limit"] = "1"
 	if o.Name != "" {
 		config.RuntimeParams["application_name"] = o.Name
 	}

@@ -9,9 +9,8 @@ import (
 )
 
 // peek tells whether the other side of a connection has not ended it, and
-// whether something has arrived. It takes nothing of it, and does not wait, also
-// not for a goroutine that reads from the connection: pgx leaves one behind after
-// a write that took long.
+// whether something has arrived. It takes nothing of it, and does not wait, not
+// even for a goroutine that is reading: pgx leaves one behind when a write was slow.
 func peek(c net.Conn) (open, arrived bool) {
 	if secured, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = secured.NetConn()
@@ -26,7 +25,7 @@ func peek(c net.Conn) (open, arrived bool) {
 	}
 	var n int
 	var failed error
-	err = raw.Control(func(fd uintptr) {
+	err = raw.Control(func(fd uintptr) { // Read would wait for its turn
 		var one [1]byte
 		n, _, failed = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	})

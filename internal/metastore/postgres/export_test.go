@@ -1,4 +1,0 @@
-package postgres
-
-// Peek is peek, for tests.
-var Peek = peek
