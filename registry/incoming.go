@@ -218,6 +218,32 @@ func (in *incoming) cancel(ctx context.Context) {
 	}
 }
 
+// overtaken looks what has become of the session of a request that failed
+// because somebody else has ended it meanwhile, nil if that is not why. What this
+// request has staged since would stay for as long as the row of a session that
+// was cancelled, so it goes now.
+func (in *incoming) overtaken(ctx context.Context, err error) *Upload {
+	var e *Error
+	if !errors.As(err, &e) || e.Code != BlobUploadUnknown {
+		return nil
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	var row *Upload
+	err = in.r.ledger.Read(ctx, func(v View) (err error) {
+		row, err = v.Upload(in.up.ID)
+		return err
+	})
+	if err == nil && row != nil && row.State == UploadCancelled && in.up.Staged.Store != "" {
+		err = in.r.bytes.Discard(ctx, in.up.Staged)
+	}
+	if err != nil {
+		in.r.opts.Log.Warn("what an upload has left could not be cleaned up; it is tried again later", "upload", in.up.ID, "error", err)
+		return nil
+	}
+	return row
+}
+
 // record adds the events that make the bytes part of the state, and ends the
 // upload row. It runs inside decide; errPlace means that place must run again.
 func (in *incoming) record(v View, c *Change) error {

@@ -111,7 +111,7 @@ func (s *Store) Adopt(f Founding) error {
 	if len(f.root) == 0 {
 		return errors.New("adopt a log: its founding is empty")
 	}
-	err := s.write(func(w database.Writer) error {
+	err := s.write(true, func(w database.Writer) error {
 		head, err := readHead(w)
 		switch {
 		case err != nil:
@@ -162,8 +162,7 @@ func (s *Store) Receive(ctx context.Context, page []Recorded) error {
 		return err
 	}
 	s.signal.Announce(head.Sequence)
-	// As for the committer: an error that matters stops the store.
-	_ = s.note(s.db.Writer().Tidy())
+	_ = s.tidy()
 	return nil
 }
 
