@@ -380,7 +380,7 @@ func TestSharedChangesThatWerePutBackAreAnswered(t *testing.T) {
 		go func() { closed <- a.Close() }()
 		return big.decide(nil)
 	}
-	for i, err := range together(t, a, decisions...) {
+	for i, err := range together(a, decisions...) {
 		if err != nil {
 			t.Errorf("change %d gave %v", i, err)
 		}
