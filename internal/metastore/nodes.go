@@ -246,8 +246,9 @@ func (m *shared) listen(ctx context.Context) {
 	if !ok {
 		return
 	}
-	for ctx.Err() == nil {
+	for heard := true; ctx.Err() == nil; {
 		err := listener.Listen(ctx, channel, func() {
+			heard = true
 			// What came before was not heard.
 			if head, err := m.store.Events().Head(ctx); err == nil {
 				m.store.signal.Announce(head.Sequence)
@@ -257,10 +258,14 @@ func (m *shared) listen(ctx context.Context) {
 				m.store.signal.Announce(eventlog.Sequence(n))
 			}
 		})
-		if ctx.Err() == nil {
-			m.store.log.Warn("listening for the events of other nodes was interrupted", "error", err)
-			pause(ctx, maxPause)
+		if ctx.Err() != nil {
+			return
 		}
+		if heard { // once, however long it takes
+			m.store.log.Warn("listening for the events of other nodes was interrupted", "error", err)
+		}
+		heard = false
+		pause(ctx, maxPause)
 	}
 }
 

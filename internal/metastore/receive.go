@@ -215,7 +215,7 @@ func (s *Store) Objects(ctx context.Context, after eventlog.Sequence, limit int)
 		return nil, err
 	}
 	var page []Stored
-	err := s.db.Read(ctx, func(c database.Conn) error {
+	err := s.read(ctx, func(c database.Conn) error {
 		return each(c, func(r database.Rows) error {
 			b, err := scanBlob(r)
 			page = append(page, Stored{eventlog.Sequence(b.id), b.digests, b.size, b.receipt})
@@ -246,7 +246,7 @@ func (s *Store) MissingContent(ctx context.Context, visit func(Missing) error) e
 	if err := s.usable(); err != nil {
 		return err
 	}
-	return s.db.Read(ctx, func(c database.Conn) error { return eachMissing(c, visit) })
+	return s.read(ctx, func(c database.Conn) error { return eachMissing(c, visit) })
 }
 
 func eachMissing(c database.Conn, visit func(Missing) error) error {

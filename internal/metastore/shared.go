@@ -69,6 +69,7 @@ var errCommitted = errors.New("the batch was committed before")
 // it was committed if the answer was lost. It returns the last attempt.
 func (m *shared) persist(b *batch, err error) (*batch, error) {
 	lost := ""
+	m.lookedSince(b.began)
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		if b.looked {
 			lost = "" // it never happened
@@ -117,6 +118,14 @@ func (m *shared) noted(err error) {
 		}
 	case m.awaySince.Swap(0) != 0:
 		m.store.log.Info("the database is there again")
+	}
+}
+
+// lookedSince makes the time that the database is away begin when an attempt
+// did, and not when that gave up.
+func (m *shared) lookedSince(began time.Time) {
+	if at := m.awaySince.Load(); at > began.UnixMicro() {
+		m.awaySince.CompareAndSwap(at, began.UnixMicro())
 	}
 }
 

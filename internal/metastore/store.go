@@ -397,9 +397,19 @@ func (s *Store) Read(ctx context.Context, query func(registry.View) error) error
 	if err := s.usable(); err != nil {
 		return err
 	}
-	return s.db.Read(ctx, func(c database.Conn) error {
+	return s.read(ctx, func(c database.Conn) error {
 		return query(&view{conn: c, now: s.clock(), secret: s.secret})
 	})
+}
+
+// read runs a query. Its error wraps fact.ErrUnavailable if the database cannot
+// be reached.
+func (s *Store) read(ctx context.Context, query func(database.Conn) error) error {
+	err := s.db.Read(ctx, query)
+	if errors.Is(err, database.ErrUnavailable) {
+		return fmt.Errorf("%w: %w", fact.ErrUnavailable, err)
+	}
+	return err
 }
 
 // clock returns the time in the resolution of events.
