@@ -80,54 +80,62 @@ func askAll(t *testing.T, c *harness.Cluster, name string) func() []error {
 	}
 }
 
-// saysUnavailable waits until every node says that it cannot reach the database,
-// in its readiness and in the form of the specification.
+// saysUnavailable asks every node for everything until it gives up waiting, which
+// it says in its readiness and in the form of the specification.
 func saysUnavailable(t *testing.T, c *harness.Cluster) {
 	t.Helper()
 	var wait sync.WaitGroup
 	blob := []byte("while the database is away")
 	for i, node := range c.Nodes {
-		wait.Go(func() {
-			client := node.Client()
-			defer client.Close()
-			for _, r := range []harness.Request{
-				{Method: http.MethodPost, Path: "/v2/failover/away/blobs/uploads/?digest=" + harness.SHA256(blob), Body: blob},
-				{Method: http.MethodGet, Path: "/v2/" + common + "/blobs/" + harness.SHA256(emptyConfig)},
-				{Method: http.MethodHead, Path: "/v2/" + common + "/manifests/shared"},
-				{Method: http.MethodGet, Path: "/v2/" + common + "/tags/list"},
-				{Method: http.MethodPost, Path: "/v2/failover/away/blobs/uploads/"},
-			} {
-				reply, err := client.Do(t.Context(), r)
-				if err != nil {
-					t.Errorf("node %d, %s %s: %v", i+1, r.Method, r.Path, err)
-					continue
-				}
-				if reply.Status != http.StatusServiceUnavailable || reply.Header.Get("Retry-After") == "" ||
-					r.Method != http.MethodHead && reply.Code() != "UNAVAILABLE" {
-					t.Errorf("node %d, %s %s: %d, Retry-After %q, %s", i+1, r.Method, r.Path, reply.Status,
-						reply.Header.Get("Retry-After"), reply.Body)
-				}
-			}
-			if reply, err := client.Get(t.Context(), "/readyz"); err != nil || reply.Status != http.StatusServiceUnavailable {
-				t.Errorf("node %d without its database: /readyz: %d, %v", i+1, reply.Status, err)
-			}
-		})
+		for _, r := range []harness.Request{
+			{Method: http.MethodPost, Path: "/v2/failover/away/blobs/uploads/?digest=" + harness.SHA256(blob), Body: blob},
+			{Method: http.MethodGet, Path: "/v2/" + common + "/blobs/" + harness.SHA256(emptyConfig)},
+			{Method: http.MethodHead, Path: "/v2/" + common + "/manifests/shared"},
+			{Method: http.MethodGet, Path: "/v2/" + common + "/tags/list"},
+			{Method: http.MethodPost, Path: "/v2/failover/away/blobs/uploads/"},
+		} {
+			wait.Go(func() { isUnavailable(t, i, node, r) })
+		}
 	}
 	wait.Wait()
+	for i, node := range c.Nodes {
+		awaitReadiness(t, i, node, http.StatusServiceUnavailable)
+	}
+}
+
+// isUnavailable expects that a node asks the client to come again.
+func isUnavailable(t *testing.T, i int, node *harness.Server, r harness.Request) {
+	client := node.Client()
+	defer client.Close()
+	reply, err := client.Do(t.Context(), r)
+	if err != nil {
+		t.Errorf("node %d, %s %s: %v", i+1, r.Method, r.Path, err)
+		return
+	}
+	if reply.Status != http.StatusServiceUnavailable || reply.Header.Get("Retry-After") == "" ||
+		r.Method != http.MethodHead && reply.Code() != "UNAVAILABLE" {
+		t.Errorf("node %d, %s %s: %d, Retry-After %q, %.300s", i+1, r.Method, r.Path, reply.Status,
+			reply.Header.Get("Retry-After"), reply.Body)
+	}
 }
 
 // awaitReady waits until a node is ready by itself.
 func awaitReady(t *testing.T, i int, node *harness.Server) {
 	t.Helper()
+	awaitReadiness(t, i, node, http.StatusOK)
+}
+
+func awaitReadiness(t *testing.T, i int, node *harness.Server, status int) {
+	t.Helper()
 	client := node.Client()
 	defer client.Close()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		reply, err := client.Get(t.Context(), "/readyz")
-		if err == nil && reply.Status == http.StatusOK {
+		if err == nil && reply.Status == status {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Errorf("node %d is not ready again: %d %s, %v", i+1, reply.Status, reply.Body, err)
+			t.Errorf("node %d: /readyz does not become %d: %d %s, %v", i+1, status, reply.Status, reply.Body, err)
 			return
 		}
 	}

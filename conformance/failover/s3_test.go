@@ -197,22 +197,12 @@ func withoutBucket(t *testing.T, i int, node *harness.Server, repository string,
 		{Method: http.MethodPut, Path: "/v2/" + repository + "/manifests/away", Body: image.Manifest,
 			Header: map[string]string{"Content-Type": harness.ImageManifest}},
 	} {
-		reply, err := client.Do(t.Context(), r)
-		if err != nil {
-			t.Errorf("node %d, %s %s: %v", i+1, r.Method, r.Path, err)
-			continue
-		}
-		if reply.Status != http.StatusServiceUnavailable || reply.Code() != "UNAVAILABLE" || reply.Header.Get("Retry-After") == "" {
-			t.Errorf("node %d, %s %s: %d, Retry-After %q, %.300s", i+1, r.Method, r.Path, reply.Status,
-				reply.Header.Get("Retry-After"), reply.Body)
-		}
+		isUnavailable(t, i, node, r)
 	}
 	for path, want := range map[string][]byte{"manifests/v1": image.Manifest, "blobs/" + small: image.Config} {
 		if err := sameBytes(t.Context(), client, "/v2/"+repository+"/"+path, want); err != nil {
 			t.Errorf("node %d: %v", i+1, err)
 		}
 	}
-	if reply, err := client.Get(t.Context(), "/readyz"); err != nil || reply.Status != http.StatusServiceUnavailable {
-		t.Errorf("node %d without its bucket: /readyz: %d, %v", i+1, reply.Status, err)
-	}
+	awaitReadiness(t, i, node, http.StatusServiceUnavailable)
 }

@@ -41,6 +41,19 @@ func onDisk(t *testing.T, h storagedriver.Health, minFree int64) (*dataplane.Pla
 	return p, d, &now
 }
 
+func TestPushesStopWhileTheStoreIsAway(t *testing.T) {
+	p, d, now := onDisk(t, storagedriver.Unlimited(), 0)
+	d.err = fmt.Errorf("health: %w", storagedriver.ErrUnavailable)
+	*now = now.Add(time.Second)
+	if err := p.Room(t.Context()); !errors.Is(err, fact.ErrUnavailable) || errors.Is(err, fact.ErrBroken) {
+		t.Errorf("Room: %v", err)
+	}
+	d.err = nil
+	if err := p.Room(t.Context()); err != nil {
+		t.Errorf("Room, with the store there again: %v", err)
+	}
+}
+
 func TestPushesStopBeforeTheDiskIsFull(t *testing.T) {
 	unlimited := storagedriver.Unlimited()
 	of := func(free, total int64) storagedriver.Health {

@@ -203,6 +203,31 @@ func TestFailuresOfS3AreNoMissingObjects(t *testing.T) {
 	only(t, server, server.Bucket, locator)
 }
 
+// TestStoreThatIsAwaySaysSo: after all attempts the error is one that tells the
+// caller to come again.
+func TestStoreThatIsAwaySaysSo(t *testing.T) {
+	t.Parallel() // it is waiting between attempts
+	var wait sync.WaitGroup
+	for _, fault := range []harness.Fault{{Reset: true}, {Lose: true}, harness.SlowDown,
+		{Status: http.StatusInternalServerError, Code: "InternalError"}, {Status: http.StatusBadGateway}} {
+		_, proxy, d := faulty(t)
+		proxy.Set(func(*http.Request) harness.Fault { return fault })
+		for what, ask := range map[string]func() error{
+			"Size":    func() error { _, err := d.Size(t.Context(), d.Locate("a", blake3)); return err },
+			"Open":    func() error { _, err := d.Open(t.Context(), d.Locate("a", blake3), 0, -1); return err },
+			"Publish": func() error { _, err := publish(t.Context(), d, "b", hold(t, d, "b", []byte("abc")), 3); return err },
+			"Discard": func() error { return d.Discard(t.Context(), "c", nil) },
+		} {
+			wait.Go(func() {
+				if err := ask(); !errors.Is(err, storagedriver.ErrUnavailable) || errors.Is(err, storagedriver.ErrNotExist) {
+					t.Errorf("%s, with %+v: %v", what, fault, err)
+				}
+			})
+		}
+	}
+	wait.Wait()
+}
+
 func TestReadingGoesOnWhereAConnectionBroke(t *testing.T) {
 	_, proxy, d := faulty(t)
 	data := random(3*mebi, 1)
