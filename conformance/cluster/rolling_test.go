@@ -38,7 +38,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	l.progress(t)
 	harness.Must(t, l.stop())
-	t.Logf("%d images and %d uploads were pushed", len(l.images), len(l.blobs))
+	t.Logf("%d pushes were acknowledged", l.done.Load())
 	for i, s := range c.Nodes {
 		client := s.Client()
 		for place, image := range l.images {
