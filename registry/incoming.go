@@ -158,7 +158,7 @@ func (in *incoming) place(ctx context.Context) error {
 	if known != nil {
 		present, err := in.r.bytes.Present(ctx, known.Receipt, known.Content, known.Size)
 		if err != nil {
-			return fmt.Errorf("check stored content: %w", err)
+			return storage(fmt.Errorf("check stored content: %w", err))
 		}
 		if present {
 			return nil

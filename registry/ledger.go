@@ -128,7 +128,7 @@ type BlobView interface {
 	LinkedBlob(repository string, d identity.Digest) (*Blob, []byte, error)
 	// Linked tells whether a repository holds a blob, given its primary digest.
 	Linked(repository string, primary identity.Digest) (bool, error)
-	// BlobHolder names one repository that holds a blob, or "".
+	// BlobHolder names the oldest repository that holds a blob, or "".
 	BlobHolder(d identity.Digest) (string, error)
 	// Referencing returns the digest (as pushed) of one manifest of the
 	// repository that references the byte sequence by any of the digests, or zero.
@@ -262,6 +262,7 @@ type Bytes interface {
 	Link(ctx context.Context, r fact.Receipt, size int64) (string, error)
 	// Staged lists what is being staged in the stores, with ID and Store set.
 	Staged(ctx context.Context) ([]fact.Staged, error)
-	// Room returns an error that wraps fact.ErrFull while pushes must be refused.
+	// Room returns an error that wraps fact.ErrFull, fact.ErrUnavailable or
+	// fact.ErrBroken while pushes must be refused.
 	Room(ctx context.Context) error
 }

@@ -20,10 +20,19 @@ func adminDoor(c *config.Config, store *store, closing <-chan struct{}, ready fu
 		scrapes = store.watch.metrics.Handler(log)
 	}
 	return admin.New(admin.Options{
-		Metrics: scrapes, Registry: store.registry, Log: store.ledger.Events(), Ready: ready, Health: store.health,
+		Metrics: scrapes, Registry: store.registry, Log: store.ledger.Events(), Ready: ready, Health: store.health, Nodes: store.nodes,
 		Held: store.held, Hosts: c.Admin.HostNames(), Closing: closing, Errors: log,
 		Program: admin.Program{Version: v, Commit: commit, Go: runtime.Version(), Started: time.Now().UTC()},
 	})
+}
+
+// nodes are the processes that serve the store, in the operators' words.
+func (s *store) nodes() []admin.Node {
+	var all []admin.Node
+	for _, n := range s.ledger.Nodes() {
+		all = append(all, admin.Node{Name: n.Name, Version: n.Version, Started: n.Started, Seen: n.Seen, Self: n.Self, Problem: n.Problem})
+	}
+	return all
 }
 
 // health says how the stores of the data plane are, in the operators' words.

@@ -19,6 +19,7 @@ import (
 	"artifactstore/registry/fact"
 	"artifactstore/storagedriver"
 	"artifactstore/storagedriver/filesystem"
+	"artifactstore/storagedriver/s3"
 )
 
 func backupCommand() *cobra.Command {
@@ -49,12 +50,15 @@ uploads are not copied.`,
 		if err != nil {
 			return err
 		}
-		if inside, err := isInside(*to, c.Data); err != nil {
+		r := copyRun{from: homeOf(&c.Config), to: backupHome(*to), what: "backup", another: "folder", notes: cmd.ErrOrStderr()}
+		if r.from.Storage.Driver == config.InMemory {
+			return &usageError{cmd.CommandPath(), "this store keeps objects in the memory of its server, where they cannot be copied from"}
+		}
+		if inside, err := r.from.contains(*to); err != nil {
 			return err
 		} else if inside {
 			return &usageError{cmd.CommandPath(), fmt.Sprintf("--to: %s is in the data folder %s; a copy needs a folder outside of it, best on another disk", *to, c.Data)}
 		}
-		r := copyRun{from: homeOf(&c.Config), to: backupHome(*to), notes: cmd.ErrOrStderr()}
 		result, _, err := r.run(cmd.Context())
 		if err != nil {
 			return r.explain(err)
@@ -74,6 +78,15 @@ func backupHome(folder string) home {
 	c := config.Default()
 	c.Data = folder
 	return homeOf(&c)
+}
+
+// contains tells whether a folder is in the one in which something of the
+// store is kept.
+func (h home) contains(path string) (bool, error) {
+	if !h.inFolder() {
+		return false, nil
+	}
+	return isInside(path, h.folder.path)
 }
 
 // isInside tells whether a folder, which may not exist yet, is another one or
@@ -111,6 +124,8 @@ func isInside(path, other string) (bool, error) {
 // copyRun is one run of backup or of copy.
 type copyRun struct {
 	from, to home
+	what     string    // the name of the verb
+	another  string    // what else to name with --to if this cannot be used
 	notes    io.Writer // for the operator, while it goes on
 }
 
@@ -190,16 +205,19 @@ func reportBackup(w io.Writer) func(backup.Progress) {
 // explain adds to a failure what the operator can do about it.
 func (r copyRun) explain(err error) error {
 	if errors.Is(err, context.Canceled) {
-		return errors.New("the backup was interrupted; the copy is whole up to where it came: run it again to go on")
+		return fmt.Errorf("the %s was interrupted; what was copied stays: run it again to go on", r.what)
 	}
 	if errors.Is(err, backup.ErrOtherLog) || errors.Is(err, backup.ErrDiverged) {
-		return fmt.Errorf("%s cannot go on as a copy of %s: %w; nothing in it was changed: name another folder with --to, or remove this one if nobody needs it", r.to, r.from, err)
+		return fmt.Errorf("%s cannot go on as a copy of %s: %w; nothing in it was changed: name another %s with --to, or remove this one if nobody needs it", r.to, r.from, err, r.another)
+	}
+	if errors.Is(err, fact.ErrUnavailable) {
+		return fmt.Errorf("a database could not be reached any more: %w; what was copied stays: run it again to go on", err)
 	}
 	if errors.Is(err, fact.ErrFull) || errors.Is(err, storagedriver.ErrFull) {
 		return fmt.Errorf("there is no room for the copy in %s: %w; make room and run it again: it goes on where it was", r.to, err)
 	}
 	if errors.Is(err, fact.ErrBroken) || errors.Is(err, storagedriver.ErrBroken) {
-		return fmt.Errorf("the disk of the copy in %s failed: %w; look at the kernel's log; a copy on a good disk goes on when this is run again", r.to, err)
+		return fmt.Errorf("what the copy in %s is kept on failed: %w; look at its log, or the kernel's; on a good disk the copy goes on when this is run again", r.to, err)
 	}
 	if fault, ok := errors.AsType[*eventlog.Fault](err); ok {
 		return fmt.Errorf("the log of %s is not what was written: %w; the copy is whole up to the event before: restore that", r.from, fault)
@@ -213,21 +231,32 @@ func (r copyRun) damaged(result backup.Result) error {
 		return nil
 	}
 	for _, d := range result.Damages {
-		fmt.Fprintf(r.notes, "damaged: %s, event %d, %s: %s\n", d.Subject, d.Sequence, place(d.Receipt), d.Problem)
+		fmt.Fprintf(r.notes, "damaged: %s, event %d, %s: %s\n", d.Subject, d.Sequence, r.from.place(d.Receipt), d.Problem)
 	}
 	if more := result.Damaged - len(result.Damages); more > 0 {
 		fmt.Fprintf(r.notes, "damaged: %d more\n", more)
 	}
 	return fmt.Errorf("stored content of %s is missing or damaged, and so not in the copy (%d in all, named above); everything else is. "+
-		"Remove a damaged file, push its content again, and run the backup again", r.from, result.Damaged)
+		"Remove a damaged %s, push its content again, and run the %s again", r.from, result.Damaged, r.from.object(), r.what)
 }
 
-// place says where bytes should be, in the words of the data folder.
-func place(r fact.Receipt) string {
-	if r.Store == fact.Content {
+// place says where bytes should be: in the data folder, or in the bucket.
+func (h home) place(r fact.Receipt) string {
+	switch {
+	case r.Store == fact.Content:
 		return "a row of the database"
+	case h.Storage.Driver == config.InS3:
+		return fmt.Sprintf("object %s of bucket %s", s3.Key(h.S3.Prefix, r.Locator), h.S3.Bucket)
 	}
 	return filepath.Join(storeName, filepath.FromSlash(filesystem.Name(r.Locator)))
+}
+
+// object is what one object is called where it is kept.
+func (h home) object() string {
+	if h.Storage.Driver == config.InS3 {
+		return "object"
+	}
+	return "file"
 }
 
 func printResult(w io.Writer, r backup.Result, to string) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -42,7 +43,7 @@ both logs, and with 1 if they differ or something was missing. Unfinished upload
 		if err := differ(source, target); err != nil {
 			return &usageError{cmd.CommandPath(), err.Error()}
 		}
-		r := copyRun{from: homeOf(source), to: homeOf(target), notes: cmd.ErrOrStderr()}
+		r := copyRun{from: homeOf(source), to: homeOf(target), what: "copy", another: "database, folder or prefix", notes: cmd.ErrOrStderr()}
 		result, end, err := r.run(cmd.Context())
 		if err != nil {
 			return r.explain(err)
@@ -79,13 +80,13 @@ func configOf(cmd *cobra.Command, flag, file string) (*config.Config, error) {
 // differ refuses a copy onto itself.
 func differ(from, to *config.Config) error {
 	a, b := homeOf(from), homeOf(to)
-	if a.inFolder() && b.inFolder() {
-		if inside, err := isInside(to.Data, from.Data); err != nil || inside {
+	if b.inFolder() {
+		if inside, err := a.contains(to.Data); err != nil || inside {
 			return errors.Join(err, fmt.Errorf("--to: %s is in the data folder of --from: name another folder", to.Data))
 		}
 	}
 	if a.Storage.Driver == config.InS3 && b.Storage.Driver == config.InS3 &&
-		from.S3.Bucket == to.S3.Bucket && from.S3.Prefix == to.S3.Prefix && from.S3.Endpoint == to.S3.Endpoint {
+		from.S3.Bucket == to.S3.Bucket && strings.Trim(from.S3.Prefix, "/") == strings.Trim(to.S3.Prefix, "/") && strings.TrimSuffix(from.S3.Endpoint, "/") == strings.TrimSuffix(to.S3.Endpoint, "/") {
 		return errors.New("--to: it has the bucket and the prefix of --from: the copy needs objects of its own")
 	}
 	if !a.shared() || !b.shared() {

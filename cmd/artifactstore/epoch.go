@@ -27,7 +27,8 @@ was restored from a backup, or a standby took over without the last commits. Run
 before anybody pushes. From that event on the log differs from the one that was lost, so
 that whoever has followed that one further than the restored log goes is told, and stops.
 
-It changes nothing else. No server may run meanwhile.`,
+It changes nothing else. No server may run meanwhile on a store in a data folder; nodes on
+PostgreSQL may.`,
 		Example: `  artifactstore epoch --data /var/lib/artifactstore --reason "disk failed, restored the backup of 03:17"`,
 		Args:    noArguments,
 	}
@@ -45,7 +46,7 @@ It changes nothing else. No server may run meanwhile.`,
 		if err != nil {
 			return err
 		}
-		h := homeOf(&c.Config)
+		h := logOf(&c.Config)
 		unlock, err := h.claim(false)
 		if err != nil {
 			return err

@@ -25,16 +25,22 @@ import (
 type home struct {
 	*config.Config
 	folder folder
+	// logOnly: nothing is done with objects, so that it does not matter who
+	// has them.
+	logOnly bool
 }
 
-func homeOf(c *config.Config) home { return home{c, folder{c.Data}} }
+func homeOf(c *config.Config) home { return home{Config: c, folder: folder{c.Data}} }
+
+// logOf is the home of a store for what has to do with its database alone.
+func logOf(c *config.Config) home { return home{Config: c, folder: folder{c.Data}, logOnly: true} }
 
 // shared: other nodes may have the database open.
 func (h home) shared() bool { return h.Database.Driver == config.OnPostgreSQL }
 
-// inFolder: something is in the data folder.
+// inFolder: something of it is in the data folder.
 func (h home) inFolder() bool {
-	return !h.shared() || h.Storage.Driver == config.InFilesystem
+	return !h.shared() || !h.logOnly && h.Storage.Driver == config.InFilesystem
 }
 
 // String is the home in messages.
@@ -165,7 +171,7 @@ func (h home) node(readOnly bool) (metastore.Node, error) {
 		}
 		n.Name = name
 	}
-	if readOnly || h.Storage.Driver != config.InFilesystem {
+	if readOnly || h.logOnly || h.Storage.Driver != config.InFilesystem {
 		return n, nil
 	}
 	id, err := h.folder.id()

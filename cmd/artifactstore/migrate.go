@@ -31,7 +31,7 @@ is said in the release notes, and by the store itself, so make a backup first.`,
 		if err != nil {
 			return err
 		}
-		h := homeOf(&c.Config)
+		h := logOf(&c.Config)
 		unlock, err := h.claim(false)
 		if err != nil {
 			return err

@@ -38,9 +38,9 @@ difference, or at the first event that was changed, dropped, reordered or cut of
 		}
 		progress := reportProgress(cmd.ErrOrStderr())
 		if *check {
-			return checkViews(cmd.Context(), homeOf(&c.Config), progress, *asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return checkViews(cmd.Context(), logOf(&c.Config), progress, *asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		}
-		return rebuildViews(cmd.Context(), homeOf(&c.Config), progress, *asJSON, cmd.OutOrStdout())
+		return rebuildViews(cmd.Context(), logOf(&c.Config), progress, *asJSON, cmd.OutOrStdout())
 	}
 	return cmd
 }
@@ -61,8 +61,11 @@ func rebuildViews(ctx context.Context, h home, progress metastore.Progress, asJS
 	// The views are emptied first, and a log that cannot be replayed would
 	// leave nothing in their place.
 	head, err := eventlog.Verify(ctx, ledger.Events())
+	if fault, ok := errors.AsType[*eventlog.Fault](err); ok {
+		return fmt.Errorf("the log is damaged, so the views were left as they are: %w", fault)
+	}
 	if err != nil {
-		return fmt.Errorf("the log is damaged, so the views were left as they are: %w", err)
+		return fmt.Errorf("verify the log: %w", advise(err))
 	}
 	if err := ledger.Rebuild(ctx, progress); err != nil {
 		return fmt.Errorf("rebuild the views: %w; run it again to go on", err)

@@ -31,7 +31,12 @@ func statusCommand() *cobra.Command {
 			if s.Log.Time != nil {
 				fields = append(fields, field{"last event", moment(*s.Log.Time)})
 			}
-			return printFields(in.out, append(fields, field{"running hash", s.Log.Chain}))
+			if err := printFields(in.out, append(fields, field{"running hash", s.Log.Chain})); err != nil || len(s.Nodes) == 0 {
+				return err
+			}
+			fmt.Fprintln(in.out)
+			t := table{columns: []string{"NODE", "VERSION", "STARTED", "STATE"}}
+			return t.print(in.out, nodeRows(s.Nodes))
 		})
 	})
 	return cmd
@@ -45,6 +50,21 @@ func state(s admin.Status) string {
 		return "serving, but refuses pushes: see 'artifactstore storage' and the server's log"
 	}
 	return "serving, takes pushes"
+}
+
+func nodeRows(nodes []admin.Node) [][]string {
+	var rows [][]string
+	for _, n := range nodes {
+		name, is := n.Name, "serves"
+		if n.Self {
+			name += " (this one)"
+		}
+		if n.Problem != "" {
+			is = "not ready: " + n.Problem
+		}
+		rows = append(rows, []string{name, n.Version, moment(n.Started), is})
+	}
+	return rows
 }
 
 func usageCommand() *cobra.Command {

@@ -150,6 +150,8 @@ func advise(err error) error {
 	switch {
 	case errors.Is(err, metastore.ErrNewer):
 		return fmt.Errorf("%w; use that version or a later one; nothing in the store was changed", err)
+	case errors.Is(err, metastore.ErrEmpty):
+		return fmt.Errorf("%w; 'artifactstore migrate' with this configuration makes one", err)
 	case errors.Is(err, metastore.ErrOutdated):
 		return fmt.Errorf("%w; run 'artifactstore migrate'", err)
 	case errors.Is(err, metastore.ErrRebuild):

@@ -26,6 +26,7 @@ type options struct {
 	tags      int     // in the repository whose tags are listed
 	referrers int     // of the subject whose referrers are listed
 	dir       string  // for the data; in run, the folder made for this one
+	config    string  // file of the server's configuration, or empty
 }
 
 func main() {
@@ -35,6 +36,7 @@ func main() {
 	flag.IntVar(&o.tags, "tags", 100_000, "`NUMBER` of tags in the repository whose tags are listed")
 	flag.IntVar(&o.referrers, "referrers", 2_000, "`NUMBER` of referrers of the subject whose referrers are listed")
 	flag.StringVar(&o.dir, "dir", "", "`FOLDER` for the data, on the disk to be measured (default: that of temporary files)")
+	flag.StringVar(&o.config, "config", "", "`FILE` of the configuration of the server to be measured, with a migrated store that is thrown away (default: SQLite and files)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -61,7 +63,7 @@ func run(ctx context.Context, o options) (err error) {
 	limits.print()
 	// At the default level the server writes a line for every request, and
 	// this process would read it: that is not what is measured.
-	server, err := harness.Open(harness.Config{Data: dir + "/data", Env: []string{"ARTIFACTSTORE_LOG_LEVEL=warn"}})
+	server, err := harness.Open(harness.Config{Data: dir + "/data", File: o.config, Env: []string{"ARTIFACTSTORE_LOG_LEVEL=warn"}})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -124,15 +125,11 @@ func (g *gateway) start(binary string) error {
 	cmd := exec.Command(binary, append(args, filepath.Join(g.dir, "buckets"))...)
 	cmd.Env = append(quietEnvironment(), "ROOT_ACCESS_KEY="+s3Access, "ROOT_SECRET_KEY="+s3Secret)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = g.dir, &g.output, &g.output
-	if err := cmd.Start(); err != nil {
+	exited, err := run(cmd)
+	if err != nil {
 		return fmt.Errorf("start versitygw: %w", err)
 	}
-	exited := make(chan struct{})
 	g.process, g.exited = cmd, exited
-	go func() {
-		_ = cmd.Wait() // its status says how it was ended
-		close(exited)
-	}()
 	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -224,6 +221,11 @@ func (s *S3) Keys(t testing.TB, bucket string) []string {
 	}
 }
 
+// File is the file in which the server has an object of Bucket.
+func (s *S3) File(key string) string {
+	return filepath.Join(s.gateway.dir, "buckets", s.Bucket, filepath.FromSlash(key))
+}
+
 // Uploads returns the keys of the multipart uploads of a bucket that are
 // neither complete nor aborted; the first thousand.
 func (s *S3) Uploads(t testing.TB, bucket string) []string {
@@ -241,31 +243,43 @@ func (s *S3) Uploads(t testing.TB, bucket string) []string {
 // answer's body; anything but a success fails the test.
 func (s *S3) do(t testing.TB, method, bucket string, query url.Values) []byte {
 	t.Helper()
-	address := s.Endpoint + "/" + bucket + "?" + strings.ReplaceAll(query.Encode(), "+", "%20")
-	req, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, address, http.NoBody)
+	return s.send(t, method, bucket, query, nil)
+}
+
+// Put stores an object in the bucket, as the plainest of clients does.
+func (s *S3) Put(t testing.TB, key string, data []byte) {
+	t.Helper()
+	s.send(t, http.MethodPut, s.Bucket+"/"+key, nil, data)
+}
+
+// send sends a request to a path, with a body if there is one.
+func (s *S3) send(t testing.TB, method, path string, query url.Values, data []byte) []byte {
+	t.Helper()
+	address := s.Endpoint + "/" + path + "?" + strings.ReplaceAll(query.Encode(), "+", "%20")
+	req, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, address, bytes.NewReader(data))
 	Must(t, err)
-	s.sign(req, time.Now().UTC())
+	s.sign(req, data, time.Now().UTC())
 	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	Must(t, err)
 	body, err := io.ReadAll(resp.Body)
 	Must(t, errors.Join(err, resp.Body.Close()))
 	if resp.StatusCode/100 != 2 {
-		t.Fatalf("S3 answered %s /%s with %s: %s", method, bucket, resp.Status, body)
+		t.Fatalf("S3 answered %s /%s with %s: %s", method, path, resp.Status, body)
 	}
 	return body
 }
 
-// sign adds signature version 4 to a request without a body.
-func (s *S3) sign(req *http.Request, now time.Time) {
-	const empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+// sign adds signature version 4 to a request with that body.
+func (s *S3) sign(req *http.Request, data []byte, now time.Time) {
+	content := strings.TrimPrefix(SHA256(data), "sha256:")
 	const headers = "host;x-amz-content-sha256;x-amz-date"
 	at, day := now.Format("20060102T150405Z"), now.Format("20060102")
 	req.Header.Set("X-Amz-Date", at)
-	req.Header.Set("X-Amz-Content-Sha256", empty)
+	req.Header.Set("X-Amz-Content-Sha256", content)
 	canonical := strings.Join([]string{
 		req.Method, req.URL.EscapedPath(), req.URL.RawQuery,
-		"host:" + req.URL.Host, "x-amz-content-sha256:" + empty, "x-amz-date:" + at, "",
-		headers, empty,
+		"host:" + req.URL.Host, "x-amz-content-sha256:" + content, "x-amz-date:" + at, "",
+		headers, content,
 	}, "\n")
 	scope := day + "/" + s.Region + "/s3/aws4_request"
 	digest := sha256.Sum256([]byte(canonical))

@@ -26,12 +26,23 @@ const (
 
 // Config says how a server is started.
 type Config struct {
-	// Data is the data folder.
+	// Data is the data folder. It may be empty if File names it.
 	Data string
 	// Env is added to the environment, as "KEY=value".
 	Env []string
 	// File is the path of a configuration file, or empty.
 	File string
+}
+
+// where are the flags that say which store it is.
+func (c Config) where() (flags []string) {
+	if c.Data != "" {
+		flags = append(flags, "--data", c.Data)
+	}
+	if c.File != "" {
+		flags = append(flags, "--config", c.File)
+	}
+	return flags
 }
 
 // Server is one server, on a port and a data folder that outlive its process.
@@ -129,10 +140,8 @@ func (s *Server) start(until string) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"serve", "--listen", s.Host(), "--admin-listen", strings.TrimPrefix(s.AdminURL(), "http://"), "--data", s.config.Data}
-	if s.config.File != "" {
-		args = append(args, "--config", s.config.File)
-	}
+	args := []string{"serve", "--listen", s.Host(), "--admin-listen", strings.TrimPrefix(s.AdminURL(), "http://")}
+	args = append(args, s.config.where()...)
 	cmd := exec.Command(binary, args...)
 	cmd.Env = append(quietEnvironment(), s.config.Env...)
 	cmd.Stdout, cmd.Stderr = &s.output, &s.output
@@ -217,6 +226,13 @@ func (s *Server) Kill() error {
 	return err
 }
 
+// Pause stops the process where it is (SIGSTOP), until Resume. What others send
+// it is kept by the operating system.
+func (s *Server) Pause() error { return s.process.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (s *Server) Resume() error { return s.process.Process.Signal(syscall.SIGCONT) }
+
 // Restart stops and starts the server.
 func (s *Server) Restart() error {
 	if err := s.Stop(); err != nil {
@@ -232,11 +248,7 @@ func (s *Server) Run(verb string, args ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	where := []string{verb, "--data", s.config.Data}
-	if s.config.File != "" {
-		where = append(where, "--config", s.config.File)
-	}
-	args = append(where, args...)
+	args = append(append([]string{verb}, s.config.where()...), args...)
 	out, all, err := Tool{Path: binary, Env: s.config.Env}.Try(args...)
 	if err != nil {
 		return out, fmt.Errorf("artifactstore %s: %w\n%s", strings.Join(args, " "), err, all)

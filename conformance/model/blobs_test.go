@@ -43,7 +43,7 @@ func (h *history) pushBlob(ctx context.Context) error {
 		}
 		return h.pushed(reply, r, b, digest)
 	}
-	location, err := h.client.StartUpload(ctx, r.name)
+	location, err := h.open(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (h *history) startUpload(ctx context.Context) error {
 		return nil
 	}
 	r := h.repository()
-	location, err := h.client.StartUpload(ctx, r.name)
+	location, err := h.open(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (h *history) appendUpload(ctx context.Context) error {
 	}
 	sizes := []int{2, 100, 1000, 5000}
 	if h.IntN(10) == 0 {
-		sizes = []int{70000}
+		sizes = h.chunks
 	}
 	chunk := harness.Random(h.Uint64(), pick(h, sizes))
 	request := harness.Request{Method: http.MethodPatch, Path: u.location, Body: chunk, Stream: true,

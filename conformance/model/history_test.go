@@ -53,7 +53,7 @@ func TestServerIsTheModel(t *testing.T) {
 	for seed := first; seed < first+count; seed++ {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
-			h := newHistory(t, seed)
+			h := newHistory(t, seed, harness.Start(t))
 			if err := h.run(t.Context(), ops); err != nil {
 				t.Errorf("%v\nthe last requests:\n%s\n%s=%d repeats the history", err, strings.Join(h.trail, "\n"), seedVariable, seed)
 			}
@@ -70,14 +70,18 @@ type history struct {
 	blobs  []*blob
 	made   []*manifest
 	trail  []string // the last requests and their answers
+
+	forgets bool        // the server loses objects when it ends, so it stays
+	chunks  []int       // sizes of chunks that come rarely
+	script  *transcript // of all requests, if it is not nil
 }
 
 // tagPool sorts differently by bytes than by letters, numbers or length.
 var tagPool = []string{"v1", "v10", "v2", "latest", "A", "a", "a.b", "a-b", "a_b", "_", "0", "Z9"}
 
-func newHistory(t *testing.T, seed uint64) *history {
+func newHistory(t *testing.T, seed uint64, server *harness.Server) *history {
 	t.Helper()
-	h := &history{Rand: rand.New(rand.NewPCG(seed, 1)), server: harness.Start(t)}
+	h := &history{Rand: rand.New(rand.NewPCG(seed, 1)), server: server, chunks: []int{70000}}
 	h.client = h.server.Client()
 	t.Cleanup(h.client.Close)
 	h.model = newModel("a", "a/b", "a-b", "c/d/e")
@@ -154,6 +158,9 @@ func (h *history) restart() error {
 	if h.IntN(2) == 0 {
 		end = h.server.Kill
 	}
+	if h.forgets {
+		return nil
+	}
 	return errors.Join(end(), h.server.Start())
 }
 
@@ -174,7 +181,19 @@ func (h *history) do(ctx context.Context, r harness.Request) (harness.Reply, err
 		}
 	}
 	h.note(fmt.Sprintf("%s -> %d %s", line, reply.Status, reply.Code()))
+	if h.script != nil && err == nil {
+		h.script.add(r, reply)
+	}
 	return reply, err
+}
+
+// open starts an upload and returns where it goes on.
+func (h *history) open(ctx context.Context, r *repository) (string, error) {
+	reply, err := h.do(ctx, harness.Request{Method: http.MethodPost, Path: "/v2/" + r.name + "/blobs/uploads/"})
+	if err != nil {
+		return "", err
+	}
+	return reply.Header.Get("Location"), expect(reply, "start of an upload", http.StatusAccepted, "")
 }
 
 // expect compares a reply with the status and, unless it is "", the error code

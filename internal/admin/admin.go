@@ -34,6 +34,8 @@ type Options struct {
 	// Health asks the stores of the data plane how they are; nil means that
 	// there are none.
 	Health func(context.Context) []StoreHealth
+	// Nodes are the processes that serve the store; nil means that there is one.
+	Nodes func() []Node
 	// Held bounds the memory of answers that are made whole; nil means no bound.
 	Held registry.Share
 	// Hosts are the names and addresses, beside loopback, that a Host header

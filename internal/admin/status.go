@@ -23,7 +23,23 @@ type Status struct {
 	Serving bool `json:"serving"`
 	// Ready tells whether pushes are taken.
 	Ready bool `json:"ready"`
-	Log   Head `json:"log"`
+	// Nodes are the processes that serve this store, if there can be several;
+	// the one that has run for longest comes first.
+	Nodes []Node `json:"nodes,omitempty"`
+	Log   Head   `json:"log"`
+}
+
+// Node is a process that serves a store which several serve.
+type Node struct {
+	Name    string    `json:"name"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	// Seen is when it last said that it is there.
+	Seen time.Time `json:"seen"`
+	// Self: it is the one that answers. Problem is why it should get no
+	// requests, as far as that is known.
+	Self    bool   `json:"self"`
+	Problem string `json:"problem,omitempty"`
 }
 
 // Head is the end of the log.
@@ -47,6 +63,9 @@ func (d *door) status(w http.ResponseWriter, r *http.Request) error {
 	if head.Time != 0 {
 		at := time.UnixMicro(head.Time).UTC()
 		s.Log.Time = &at
+	}
+	if d.Nodes != nil {
+		s.Nodes = d.Nodes()
 	}
 	s.Ready = s.Serving && d.Ready(r.Context()) == nil
 	return d.sendJSON(w, r, s)

@@ -295,7 +295,7 @@ func (c *copier) append(ctx context.Context, events []metastore.Recorded) error 
 		return nil
 	}
 	if err := c.to.Ledger.Receive(ctx, events); err != nil {
-		return fmt.Errorf("append to the copy: %w", err)
+		return fmt.Errorf("append to the copy: %w", c.disturbed(ctx, err))
 	}
 	bytes := int64(0)
 	for i := range events {
@@ -307,6 +307,18 @@ func (c *copier) append(ctx context.Context, events []metastore.Recorded) error 
 	c.result.Bytes += bytes
 	c.tell(func(p *Progress) { p.Done, p.Bytes = last.Sequence, p.Bytes+bytes })
 	return nil
+}
+
+// disturbed tells a log that was not what it should be from a copy to which
+// somebody else has written meanwhile.
+func (c *copier) disturbed(ctx context.Context, err error) error {
+	if _, ok := errors.AsType[*eventlog.Fault](err); !ok {
+		return err
+	}
+	if have, failed := c.to.Ledger.Events().Head(ctx); failed == nil && have != c.result.Head {
+		return fmt.Errorf("%w: somebody else has written to it while it was copied to", ErrDiverged)
+	}
+	return err
 }
 
 // tell changes the progress and passes it on.

@@ -299,6 +299,24 @@ func refused(t *testing.T, source, to *world, want error) {
 	}
 }
 
+// TestACopyThatSomebodyElseWritesToHasDiverged: it is not the source that is damaged.
+func TestACopyThatSomebodyElseWritesToHasDiverged(t *testing.T) {
+	source, to := populated(t), newWorld(t)
+	disturbed := false
+	_, err := backup.Run(t.Context(), source.source(), to.target(), func(p backup.Progress) {
+		if !disturbed && p.Objects > 0 { // before the first batch is received
+			disturbed = true
+			to.repository(t, "theirs")
+		}
+	})
+	if !errors.Is(err, backup.ErrDiverged) {
+		t.Errorf("gave %v", err)
+	}
+	if head := to.head(t); head.Sequence != 1 {
+		t.Errorf("the copy has %d events", head.Sequence)
+	}
+}
+
 func TestADamagedLogIsCopiedUpToTheDamage(t *testing.T) {
 	for name, edit := range map[string]string{
 		"another actor":   "UPDATE events SET actor = 'nobody' WHERE sequence = %d",

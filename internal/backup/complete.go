@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore"
@@ -61,23 +63,51 @@ func (c *copier) completeObjects(ctx context.Context) (moved bool, err error) {
 	}
 }
 
+// lookers look for objects at the same time: each mostly waits for an answer.
+const lookers = 16
+
 // absent returns those objects that the copy does not have whole.
 func (c *copier) absent(ctx context.Context, page []metastore.Stored) ([]want, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	missing := make([]bool, len(page))
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for range min(lookers, len(page)) {
+		wait.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(page)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				whole, err := c.isWhole(ctx, &page[i])
+				if err != nil {
+					cancel(err)
+				}
+				missing[i] = !whole
+			}
+		})
+	}
+	wait.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
 	var absent []want
-	for _, s := range page {
-		driver := c.to.Objects[s.Receipt.Store]
-		if driver == nil {
-			return nil, fmt.Errorf("store %q is not configured", s.Receipt.Store)
-		}
-		size, err := driver.Size(ctx, s.Receipt.Locator)
-		if err != nil && !errors.Is(err, storagedriver.ErrNotExist) {
-			return nil, fmt.Errorf("look for object %s in the copy: %w", s.Receipt.Locator, err)
-		}
-		if err != nil || size != s.Size {
+	for i, s := range page {
+		if missing[i] {
 			absent = append(absent, want{sequence: s.Sequence, digests: s.Digests, size: s.Size, receipt: s.Receipt})
 		}
 	}
 	return absent, nil
+}
+
+// isWhole tells whether the copy has an object with the right size.
+func (c *copier) isWhole(ctx context.Context, s *metastore.Stored) (bool, error) {
+	driver := c.to.Objects[s.Receipt.Store]
+	if driver == nil {
+		return false, fmt.Errorf("store %q is not configured", s.Receipt.Store)
+	}
+	size, err := driver.Size(ctx, s.Receipt.Locator)
+	if err != nil && !errors.Is(err, storagedriver.ErrNotExist) {
+		return false, fmt.Errorf("look for object %s in the copy: %w", s.Receipt.Locator, err)
+	}
+	return err == nil && size == s.Size, nil
 }
 
 // findRows looks for content rows that the copy does not have. A row is written

@@ -89,6 +89,30 @@ func TestBlobsAreFoundByEveryDigest(t *testing.T) {
 	}
 }
 
+// TestTheOldestRepositoryHoldsABlob: events name it, so it must be the same one
+// in every database.
+func TestTheOldestRepositoryHoldsABlob(t *testing.T) {
+	s := checked(t)
+	d := digests("layer").Primary()
+	s.update(t, facts(
+		&fact.RepositoryCreated{Repository: "z-old"}, &fact.RepositoryCreated{Repository: "m"}, &fact.RepositoryCreated{Repository: "a-new"},
+		&fact.BlobStored{Digests: identity.Of([]byte("layer")), Size: 5, Receipt: fact.Receipt{Store: "default", Locator: "blobs/ab/1"}},
+		&fact.BlobLinked{Repository: "a-new", Blob: d}, &fact.BlobLinked{Repository: "m", Blob: d}, &fact.BlobLinked{Repository: "z-old", Blob: d},
+	))
+	for _, want := range []string{"z-old", "m", "a-new", ""} {
+		s.read(t, func(v registry.View) error {
+			holder, err := v.BlobHolder(d)
+			if holder != want {
+				t.Errorf("holder %q, want %q", holder, want)
+			}
+			return err
+		})
+		if want != "" {
+			s.update(t, facts(&fact.BlobUnlinked{Repository: want, Blob: d}))
+		}
+	}
+}
+
 func TestBlobMovesToAnotherPlace(t *testing.T) {
 	s := checked(t)
 	from := fact.Receipt{Store: "default", Locator: "blobs/ab/1"}

@@ -28,7 +28,7 @@ func TestNewStoreMustBeMigratedOnce(t *testing.T) {
 		"Check":   func() error { _, err := s.Check(t.Context(), nil); return err }(),
 		"Rebuild": s.Rebuild(t.Context(), nil),
 	} {
-		if !errors.Is(err, metastore.ErrOutdated) {
+		if !errors.Is(err, metastore.ErrOutdated) || !errors.Is(err, metastore.ErrEmpty) {
 			t.Errorf("%s gave %v", name, err)
 		}
 	}

@@ -30,6 +30,10 @@ type Node struct {
 	Files string
 	// Started and Seen are by the database's clock.
 	Started, Seen time.Time
+	// Self tells that it is this process, and Problem why it should get no
+	// requests: what Nodes says of them.
+	Self    bool
+	Problem string
 }
 
 const (
@@ -82,7 +86,28 @@ func (s *Store) Nodes() []Node {
 	if s.shared == nil || s.shared.peers.Load() == nil {
 		return nil
 	}
-	return s.shared.peers.Load().all
+	all := slices.Clone(s.shared.peers.Load().all)
+	for i := range all {
+		n := &all[i]
+		err := fits(*n, all[0])
+		if n.Self = n.ID == s.shared.node.ID; n.Self {
+			err = s.Fit()
+		}
+		if err != nil {
+			n.Problem = err.Error()
+		}
+	}
+	return all
+}
+
+// fits compares the rules of a node with those of the one that has run for longest.
+func fits(n, first Node) error {
+	differ := differing(first.Rules, n.Rules)
+	if n.ID == first.ID || len(differ) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the configuration differs from that of node %s, which has run for longest, in %s: make it the same on all nodes, or stop them all to change it",
+		first.Name, strings.Join(differ, ", "))
 }
 
 // Fit returns why this node should get no requests although the store takes
@@ -102,13 +127,10 @@ func (s *Store) Fit() error {
 	if p.files != nil {
 		return p.files
 	}
-	if len(p.all) == 0 || p.all[0].ID == s.shared.node.ID {
+	if len(p.all) == 0 {
 		return nil
 	}
-	if differ := differing(p.all[0].Rules, s.shared.node.Rules); len(differ) > 0 {
-		return fmt.Errorf("the configuration differs from that of node %s, which has run for longest, in %s: make it the same on all nodes, or stop them all to change it", p.all[0].Name, differ)
-	}
-	return nil
+	return fits(s.shared.node, p.all[0])
 }
 
 // differing names the rules that differ.
@@ -183,18 +205,18 @@ const filesLease = "files"
 func (m *shared) beat(ctx context.Context) error {
 	var p peers
 	err := m.store.queue.upkeep(ctx, func(v *decision) (*change, error) {
-		p.skew = v.now.Sub(m.store.now())
+		p = peers{skew: v.clock.Sub(v.read)}
 		if m.node.Started.IsZero() {
-			m.node.Started = v.now
+			m.node.Started = v.clock
 		}
-		m.node.Seen = v.now
+		m.node.Seen = v.clock
 		row, err := m.node.row()
 		if err != nil {
 			return nil, err
 		}
 		v.working.put(nodes, row)
 		if m.node.Files != "" {
-			held, _, holder, err := v.hold(filesLease, m.node.Files, nodeTimeout)
+			held, _, _, holder, err := v.hold(filesLease, m.node.Files, nodeTimeout)
 			if err != nil {
 				return nil, err
 			}
@@ -202,10 +224,10 @@ func (m *shared) beat(ctx context.Context) error {
 				p.files = fmt.Errorf("%w: another node (%s) keeps its objects as files now", ErrInUse, holder)
 			}
 		}
-		if p.all, err = readNodes(v.conn, v.now.Add(-nodeTimeout)); err != nil {
+		if p.all, err = readNodes(v.conn, v.clock.Add(-nodeTimeout)); err != nil {
 			return nil, err
 		}
-		old := v.now.Add(-forgetAfter).UnixMicro()
+		old := v.clock.Add(-forgetAfter).UnixMicro()
 		return &change{statements: []statement{
 			{"DELETE FROM nodes WHERE seen < $1", []any{old}},
 			{"DELETE FROM commits WHERE time < $1", []any{old}},
@@ -223,8 +245,9 @@ func (m *shared) listen(ctx context.Context) {
 	if !ok {
 		return
 	}
-	for ctx.Err() == nil {
+	for heard := true; ctx.Err() == nil; {
 		err := listener.Listen(ctx, channel, func() {
+			heard = true
 			// What came before was not heard.
 			if head, err := m.store.Events().Head(ctx); err == nil {
 				m.store.signal.Announce(head.Sequence)
@@ -234,10 +257,14 @@ func (m *shared) listen(ctx context.Context) {
 				m.store.signal.Announce(eventlog.Sequence(n))
 			}
 		})
-		if ctx.Err() == nil {
-			m.store.log.Warn("listening for the events of other nodes was interrupted", "error", err)
-			pause(ctx, maxPause)
+		if ctx.Err() != nil {
+			return
 		}
+		if heard { // once, however long it takes
+			m.store.log.Warn("listening for the events of other nodes was interrupted", "error", err)
+		}
+		heard = false
+		pause(ctx, maxPause)
 	}
 }
 
@@ -257,6 +284,9 @@ func (m *shared) leave() {
 	}
 	m.stop()
 	<-m.ended
+	if m.away() != nil || m.store.queue.isClosed() {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := m.store.queue.upkeep(ctx, func(*decision) (*change, error) {
@@ -275,22 +305,44 @@ func (m *shared) leave() {
 }
 
 // Alone returns an error that wraps ErrInUse, and names them, if other nodes
-// have the store open.
+// have the store open. It waits to see whether they are alive: those that were
+// killed are there until they are taken for dead.
 func (s *Store) Alone(ctx context.Context) error {
 	if s.shared == nil {
 		return nil
 	}
-	if err := s.shared.beat(ctx); err != nil {
-		return err
-	}
-	var names []string
-	for _, n := range s.Nodes() {
-		if n.ID != s.shared.node.ID {
-			names = append(names, n.Name)
+	first, told := map[string]time.Time{}, false // when nodes had been seen before this
+	for {
+		if err := s.shared.beat(ctx); err != nil {
+			return err
 		}
+		var names []string
+		alive := false
+		for _, n := range s.Nodes() {
+			if n.ID == s.shared.node.ID {
+				continue
+			}
+			names = append(names, n.Name)
+			seen, known := first[n.ID]
+			alive = alive || known && n.Seen.After(seen)
+			if !known {
+				first[n.ID] = n.Seen
+			}
+		}
+		if len(names) == 0 {
+			return nil
+		}
+		if alive || ctx.Err() != nil {
+			return inUse(names)
+		}
+		if !told {
+			s.log.Warn("other nodes have the store open; looking whether they are alive", "nodes", names)
+			told = true
+		}
+		pause(ctx, beatInterval/4)
 	}
-	if len(names) == 0 {
-		return nil
-	}
+}
+
+func inUse(names []string) error {
 	return fmt.Errorf("%w by %s: stop every node first; one that was killed is forgotten after %v", ErrInUse, strings.Join(names, ", "), nodeTimeout)
 }

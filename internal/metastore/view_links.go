@@ -46,6 +46,6 @@ func (v *view) BlobHolder(d identity.Digest) (string, error) {
 		`SELECT r.name FROM blobs b
 		JOIN links l ON l.blob_id = b.id
 		JOIN repositories r ON r.id = l.repository_id
-		WHERE b.`+column+" = $1 LIMIT 1", d.String())
+		WHERE b.`+column+" = $1 ORDER BY l.repository_id LIMIT 1", d.String())
 	return name, err
 }

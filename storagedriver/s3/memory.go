@@ -21,10 +21,18 @@ type memory struct {
 
 // known is what this process has to do with an id.
 type known struct {
-	open   int     // stages that are open
-	remote bool    // something may be in the bucket
-	held   *buffer // what Hold was called for
-	token  string  // of the state that names it
+	open   int      // stages that are open
+	remote bool     // something may be in the bucket
+	held   *holding // what Hold was called for
+}
+
+// holding is the end of a staged object that is in no bucket. It may be
+// dropped while it is being read.
+type holding struct {
+	*buffer
+	token   string // of the state that names it
+	users   int
+	dropped bool
 }
 
 // recent is the end of a staged object that was saved, in memory.
@@ -106,19 +114,49 @@ func (m *memory) hold(id, token string, b *buffer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k := m.id(id)
-	k.held.free()
-	k.held, k.token = b, token
+	k.drop()
+	k.held = &holding{buffer: b, token: token}
 }
 
-// heldOf returns what is held under a token, nil if it is gone. It stays: the
-// caller has the id's lock, without which nobody frees it.
-func (m *memory) heldOf(id, token string) *buffer {
+// drop forgets what is held. mu is held.
+func (k *known) drop() {
+	h := k.held
+	if h == nil {
+		return
+	}
+	k.held, h.dropped = nil, true
+	if h.users == 0 {
+		h.free()
+	}
+}
+
+// release forgets what is held for an id.
+func (m *memory) release(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if k := m.ids[id]; k != nil && k.token == token {
-		return k.held
+	if k := m.ids[id]; k != nil {
+		k.drop()
 	}
-	return nil
+}
+
+// heldOf returns what is held under a token, until done is called; nil if it
+// is gone.
+func (m *memory) heldOf(id, token string) (h *holding, done func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := m.ids[id]
+	if k == nil || k.held == nil || k.held.token != token {
+		return nil, nil
+	}
+	h = k.held
+	h.users++
+	return h, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if h.users--; h.users == 0 && h.dropped {
+			h.free()
+		}
+	}
 }
 
 // forget drops what is known of an id. The caller has its lock.
@@ -126,7 +164,7 @@ func (m *memory) forget(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if k := m.ids[id]; k != nil {
-		k.held.free()
+		k.drop()
 		delete(m.ids, id)
 	}
 }
@@ -176,7 +214,7 @@ func (m *memory) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, k := range m.ids {
-		k.held.free()
+		k.drop()
 	}
 	clear(m.ids)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"strings"
@@ -55,6 +56,7 @@ func TestAStoreThatCannotBeOpenedSaysWhy(t *testing.T) {
 		rule   harness.Rule
 		want   string
 	}{
+		{"no spool", func(o *s3.Options) { o.Spool += "/missing" }, nil, "folder for temporary files"},
 		{"no bucket", func(o *s3.Options) { o.Bucket = "missing" }, nil, "there is no bucket missing"},
 		{"a wrong secret", func(o *s3.Options) { replace(t, o.SecretAccessKeyFile, wrongSecret) }, nil, "refuses the credentials"},
 		{"a wrong key", func(o *s3.Options) { replace(t, o.AccessKeyIDFile, "nobody") }, nil, "refuses the credentials"},
@@ -347,5 +349,66 @@ func TestRequestsWithoutProgressEnd(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestCredentialsAreFoundWhereTheSDKLooks(t *testing.T) {
+	server := harness.StartS3(t)
+	path := t.TempDir() + "/credentials"
+	replace(t, path, "[tests]\naws_access_key_id = "+server.AccessKey+"\naws_secret_access_key = "+server.SecretKey+"\n")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", path)
+	t.Setenv("AWS_CONFIG_FILE", os.DevNull)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	o := options(t, server)
+	o.AccessKeyIDFile, o.SecretAccessKeyFile = "", ""
+	if _, err := s3.Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "are there credentials?") {
+		t.Errorf("without credentials: %v", err)
+	}
+	o.Profile = "tests"
+	open(t, o)
+	o.Profile = ""
+	t.Setenv("AWS_ACCESS_KEY_ID", server.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", server.SecretKey)
+	open(t, o)
+}
+
+func TestObjectsAreStoredAsConfigured(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[string]string{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		what := harness.Operation(r)
+		if strings.Contains(r.URL.Path, "/staging/") {
+			what += " staged"
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		seen[what] = strings.TrimSpace(r.Header.Get("X-Amz-Storage-Class") + " " + r.Header.Get("X-Amz-Server-Side-Encryption") +
+			" " + r.Header.Get("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"))
+		if !strings.Contains(r.Header.Get("Authorization"), "/eu-west-1/s3/") {
+			t.Errorf("%s is signed for another region: %s", what, r.URL)
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("ETag", `"etag"`)
+		if what == "CreateMultipartUpload" {
+			_, _ = io.WriteString(w, "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>")
+		}
+	}))
+	t.Cleanup(server.Close)
+	o := small(t, &harness.S3{Endpoint: server.URL, AccessKey: "key", SecretKey: "secret", Bucket: "bucket"})
+	o.Region, o.StorageClass, o.SSE, o.SSEKMSKeyID = "eu-west-1", "STANDARD_IA", "aws:kms", "a-key"
+	d := open(t, o)
+	_, err := publish(t.Context(), d, "a", hold(t, d, "a", []byte("abc")), 3)
+	harness.Must(t, err)
+	_, err = stage(t.Context(), d, "b", random(6*mebi, 1))
+	harness.Must(t, err)
+	for what, want := range map[string]string{
+		"PutObject":             "STANDARD_IA aws:kms a-key",
+		"CreateMultipartUpload": "STANDARD_IA aws:kms a-key",
+		"PutObject staged":      "aws:kms a-key",
+		"UploadPart":            "", // as the upload is
+	} {
+		if got, ok := seen[what]; got != want || !ok {
+			t.Errorf("%s has %q, want %q", what, got, want)
+		}
 	}
 }

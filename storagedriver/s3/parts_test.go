@@ -2,6 +2,7 @@ package s3_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"strings"
 	"testing"
@@ -61,9 +62,30 @@ func TestStatesComeBack(t *testing.T) {
 	}
 }
 
+// TestTheFormOfStatesStays: they are in rows that other versions have written.
+func TestTheFormOfStatesStays(t *testing.T) {
+	const head = "01" + "09616e2075706c6f6164" + "092261206775617264" + "22" + "047461696c" + "00" + "11" + "01036f6c64"
+	md5 := strings.Repeat("0f", 16)
+	for _, tt := range []struct {
+		name  string
+		state []byte
+		want  string
+	}{
+		{"no parts", s3.Saved(0, md5), head + "0000"},
+		{"two parts", s3.Saved(2, md5), head + "0002" + "01" + "8080c002" + "00" + md5 + "02" + "8080c002" + "00" + md5},
+		{"another etag", s3.Saved(1, "etag"), head + "0001" + "01" + "8080c002" + "01" + "0465746167"},
+		{"many parts", s3.Saved(501, md5), head + "01" + "0201f503" +
+			"a29e7518867a45904c9f2bd4310edcdcf84b00280966936d97e139ccd2d6963a" + "8080c0e409"},
+	} {
+		if got := hex.EncodeToString(tt.state); got != tt.want {
+			t.Errorf("the state with %s is\n%s, want\n%s", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestOtherStatesAreRefused(t *testing.T) {
 	whole := s3.Saved(3, strings.Repeat("0f", 16))
-	for n := range len(whole) {
+	for n := range whole {
 		if _, err := s3.Reencode(whole[:n]); !errors.Is(err, storagedriver.ErrInvalid) {
 			t.Fatalf("the first %d of %d bytes of a state: %v", n, len(whole), err)
 		}

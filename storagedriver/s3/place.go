@@ -82,42 +82,46 @@ func (d *Driver) placeParts(ctx context.Context, key string, size int64, r io.Re
 	return nil
 }
 
-// sendAll sends size bytes in parts, several at once.
+// sendAll sends size bytes in parts, several at once. After an error it waits
+// for the parts that are being sent: one that is cut off may still arrive
+// after the upload was aborted.
 func (d *Driver) sendAll(ctx context.Context, u upload, size int64, r io.Reader) ([]part, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	var (
 		mu      sync.Mutex
 		parts   []part
+		failed  error
 		flights sync.WaitGroup
 		room    = make(chan struct{}, d.options.Concurrency)
 	)
-	defer flights.Wait()
-	for offset, number := int64(0), 1; offset < size; number++ {
-		select {
-		case room <- struct{}{}:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+	note := func(p part, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil {
+			parts = append(parts, p)
+		} else if failed == nil {
+			failed = err
 		}
+	}
+	fine := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return failed == nil
+	}
+	for offset, number := int64(0), 1; offset < size && fine(); number++ {
+		room <- struct{}{}
 		b, err := d.fill(r, min(partSize(d.options.PartSize, offset), size-offset))
 		if err != nil {
-			cancel(err)
-			return nil, err
+			note(part{}, err)
+			break
 		}
 		offset += b.size
 		flights.Go(func() {
-			defer func() { b.free(); <-room }()
-			p, err := d.send(ctx, u.key, u.id, number, b.reader(b.size))
-			if err != nil {
-				cancel(err)
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			parts = append(parts, p)
+			note(d.send(ctx, u.key, u.id, number, b.reader(b.size)))
+			b.free()
+			<-room
 		})
 	}
 	flights.Wait()
 	slices.SortFunc(parts, func(a, b part) int { return a.number - b.number })
-	return parts, context.Cause(ctx)
+	return parts, failed
 }

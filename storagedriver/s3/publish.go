@@ -57,7 +57,8 @@ func (d *Driver) publish(ctx context.Context, id, key string, st *state, size in
 	if st.upload != "" {
 		return d.complete(ctx, id, key, st, size)
 	}
-	if held := d.memory.heldOf(id, st.held); st.held != "" && held != nil && held.size >= size {
+	if held, done := d.memory.heldOf(id, st.held); held != nil {
+		defer done()
 		return d.putObject(ctx, key, held.reader(size))
 	}
 	end, err := d.takeEnd(ctx, id, st, size)
@@ -95,7 +96,7 @@ func (d *Driver) complete(ctx context.Context, id, key string, st *state, size i
 		if err != nil {
 			return err
 		}
-		last, err := d.send(ctx, key, st.upload, min(next, maxParts), end.reader(rest))
+		last, err := d.send(ctx, key, st.upload, next, end.reader(rest))
 		end.free()
 		if err != nil {
 			return err

@@ -81,10 +81,20 @@ func (d *Driver) get(ctx context.Context, key, byteRange, etag string) (*s3.GetO
 // size asks for the size of an object.
 func (d *Driver) size(ctx context.Context, key string) (int64, error) {
 	out, err := d.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &d.options.Bucket, Key: &key})
-	if err != nil {
-		return 0, failure("look for an object", err)
+	if err == nil {
+		return aws.ToInt64(out.ContentLength), nil
 	}
-	return aws.ToInt64(out.ContentLength), nil
+	err = failure("look for an object", err)
+	if !answered(err, headMissing) || gone(err) {
+		return 0, err
+	}
+	// A 404 without a body, from who knows whom: that of GET says what is missing.
+	again, err := d.get(ctx, key, "", "")
+	if err != nil {
+		return 0, err
+	}
+	_ = again.Body.Close() // only its size was wanted
+	return aws.ToInt64(again.ContentLength), nil
 }
 
 // remove deletes an object, which need not be there.
@@ -197,8 +207,8 @@ const (
 )
 
 // abort ends all multipart uploads of a key. What was being sent when an
-// upload was aborted may be stored all the same, so it is done again until
-// S3 knows none.
+// upload was aborted may be stored all the same, a moment later, so it is done
+// again until S3 knows none.
 func (d *Driver) abort(ctx context.Context, key string) error {
 	for try := 1; ; try++ {
 		found, err := d.uploads(ctx, key)
@@ -224,7 +234,7 @@ func (d *Driver) abort(ctx context.Context, key string) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(time.Duration(try-1) * abortPause):
+		case <-time.After(time.Duration(try) * abortPause):
 		}
 	}
 }

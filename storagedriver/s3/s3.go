@@ -106,6 +106,9 @@ var (
 	_ storagedriver.Persistent = (*Driver)(nil)
 	_ storagedriver.Linker     = (*Driver)(nil)
 	_ storagedriver.Placer     = (*Driver)(nil)
+	_ storagedriver.Releaser   = (*Driver)(nil)
+	_ storagedriver.Holder     = (*stage)(nil)
+	_ storagedriver.Sized      = (*reader)(nil)
 )
 
 // Open connects to a bucket and looks whether it is there. The errors say what
@@ -118,7 +121,7 @@ func Open(ctx context.Context, o Options) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open S3 store: %w", err)
 	}
-	running, cancel := context.WithCancel(context.Background()) // until Close
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx)) // until Close
 	d := &Driver{
 		options: o,
 		client:  c.own,
@@ -135,12 +138,25 @@ func Open(ctx context.Context, o Options) (*Driver, error) {
 		d.memory.clear()
 		c.http.CloseIdleConnections()
 	}
-	if err := d.ask(ctx); err != nil {
+	if err := d.try(ctx); err != nil {
 		d.close()
-		return nil, fmt.Errorf("open S3 store: %w", d.advise(err))
+		return nil, fmt.Errorf("open S3 store: %w", err)
 	}
 	d.health.answer(nil)
 	return d, nil
+}
+
+// try looks whether temporary files can be made, and the bucket is there.
+func (d *Driver) try(ctx context.Context) error {
+	b, err := d.pool.buffer(true)
+	if err != nil {
+		return err
+	}
+	b.free()
+	if err := d.ask(ctx); err != nil {
+		return d.advise(err)
+	}
+	return nil
 }
 
 // Close forgets what is held in this process. Nothing may be in use.
@@ -154,9 +170,7 @@ func (o *Options) complete() error {
 	if o.Bucket == "" {
 		return errors.New("no bucket is configured")
 	}
-	if o.Prefix != "" && !strings.HasSuffix(o.Prefix, "/") {
-		o.Prefix += "/"
-	}
+	o.Prefix = folder(o.Prefix)
 	if strings.HasPrefix(o.Prefix, "/") || strings.Contains(o.Prefix, "//") || strings.Contains("/"+o.Prefix, "/../") ||
 		strings.Contains("/"+o.Prefix, "/./") || len(o.Prefix) > 512 {
 		return fmt.Errorf("prefix %.100q: want names with a slash between them, up to 512 bytes", o.Prefix)
@@ -226,6 +240,17 @@ func idOf(locator string) string {
 		return ""
 	}
 	return id
+}
+
+// Key is the key of an object, for a prefix as in Options.
+func Key(prefix, locator string) string { return folder(prefix) + objectsFolder + locator }
+
+// folder is a prefix with the slash behind it.
+func folder(prefix string) string {
+	if prefix == "" || strings.HasSuffix(prefix, "/") {
+		return prefix
+	}
+	return prefix + "/"
 }
 
 func (d *Driver) objectKey(locator string) string { return d.options.Prefix + objectsFolder + locator }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"artifactstore/conformance/harness"
 	"artifactstore/storagedriver"
 	"artifactstore/storagedriver/drivertest"
@@ -16,6 +18,9 @@ import (
 )
 
 const blake3 = "00ab54a98ceb1f0ad2000000000000000000000000000000000000000000beef"
+
+// TestMain fails if a driver leaves goroutines behind.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // options are those of a driver of the server's bucket.
 func options(t testing.TB, server *harness.S3) s3.Options {

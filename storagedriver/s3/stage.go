@@ -65,6 +65,7 @@ func (d *Driver) Resume(ctx context.Context, id string, saved []byte, offset int
 	if err != nil {
 		return nil, fmt.Errorf("resume %s: %w", id, err)
 	}
+	d.memory.release(id)
 	d.memory.opened(id, st.held == "" || st.upload != "")
 	s := d.newStage(ctx, id, st, current)
 	s.next = next
@@ -127,10 +128,11 @@ func (d *Driver) fetchEnd(ctx context.Context, id string, st *state, size int64)
 	key := d.stagedFolder(id) + st.tail
 	switch {
 	case st.held != "":
-		held := d.memory.heldOf(id, st.held)
-		if held == nil || held.size < size {
+		held, done := d.memory.heldOf(id, st.held)
+		if held == nil {
 			return nil, fmt.Errorf("what was held is gone: %w", storagedriver.ErrNotExist)
 		}
+		defer done()
 		from = held.reader(size)
 	case st.tail == "":
 		return d.pool.buffer(false)
@@ -251,8 +253,8 @@ func (s *stage) sendCurrent() error {
 			return err
 		}
 	}
-	if s.next > maxParts {
-		return fmt.Errorf("the multipart upload has %d part numbers and no more; stage it again with larger parts", maxParts)
+	if s.next >= maxParts { // the end needs one, too
+		return fmt.Errorf("a multipart upload has no more than %d part numbers; begin it again with larger parts", maxParts)
 	}
 	select {
 	case s.flights <- struct{}{}:
@@ -415,6 +417,9 @@ func (s *stage) Hold(ctx context.Context) ([]byte, error) {
 	s.last, s.lastSize = st.encode(), st.total()
 	return slices.Clone(s.last), nil
 }
+
+// Release drops what is held, if anything.
+func (d *Driver) Release(id string) { d.memory.release(id) }
 
 // Close gives up what was not saved.
 func (s *stage) Close() error {

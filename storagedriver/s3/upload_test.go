@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -136,6 +138,38 @@ func TestStagedPartsAreRead(t *testing.T) {
 			only(t, server, o.Bucket, locator)
 		})
 	}
+}
+
+// TestNoLateSealEndangersAnObject pauses a node that reads staged parts just
+// before it seals them, while another one publishes.
+func TestNoLateSealEndangersAnObject(t *testing.T) {
+	server := harness.StartS3(t)
+	proxy := harness.StartFaultProxy(t, server.Endpoint)
+	o := small(t, server)
+	alive := open(t, o)
+	o.Endpoint = proxy.URL()
+	paused := open(t, o)
+	data := random(12*mebi, 7)
+	state, err := stage(t.Context(), alive, "a", data)
+	harness.Must(t, err)
+	sealed := false
+	proxy.Set(func(r *http.Request) harness.Fault {
+		if r.Header.Get("If-Match") != "" && !sealed {
+			sealed = true
+			_, err = publish(t.Context(), alive, "a", state, len(data))
+		}
+		return harness.Fault{}
+	})
+	_, late := readStaged(t.Context(), paused, "a", state, len(data))
+	harness.Must(t, err)
+	if !sealed || !errors.Is(late, storagedriver.ErrNotExist) {
+		t.Errorf("sealing what was published: %v", late)
+	}
+	sweep(t, alive)
+	sweep(t, paused)
+	harness.Must(t, alive.Discard(t.Context(), "a", nil))
+	holds(t, alive, alive.Locate("a", blake3), data)
+	only(t, server, server.Bucket, alive.Locate("a", blake3))
 }
 
 func TestDiscardRemovesWhatWasReadAndNeverPublished(t *testing.T) {
@@ -276,6 +310,32 @@ func TestStagesShareTheirMemory(t *testing.T) {
 	holds(t, d, locator, random(200_000, 1))
 	if left := d.Left(); left != 16*mebi {
 		t.Errorf("after all %d bytes of the memory are left", left)
+	}
+}
+
+func TestPartsWithoutRoomAreSpooled(t *testing.T) {
+	server := harness.StartS3(t)
+	o := small(t, server)
+	o.Memory = mebi // less than a part
+	d := open(t, o)
+	data := random(23*mebi, 1)
+	state, err := stage(t.Context(), d, "a", data)
+	harness.Must(t, err)
+	s, err := d.Resume(t.Context(), "a", state, 23*mebi)
+	harness.Must(t, err)
+	harness.Must(t, write(s, data))
+	state, err = s.(storagedriver.Holder).Hold(t.Context())
+	harness.Must(t, errors.Join(err, s.Close()))
+	locator, err := publish(t.Context(), d, "a", state, 46*mebi)
+	harness.Must(t, err)
+	holds(t, d, locator, slices.Concat(data, data))
+	if left := d.Left(); left != mebi {
+		t.Errorf("after all %d bytes of the memory are left", left)
+	}
+	files, err := os.ReadDir(o.Spool)
+	harness.Must(t, err)
+	if len(files) > 0 {
+		t.Errorf("temporary files are left: %v", files)
 	}
 }
 
