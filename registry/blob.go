@@ -90,7 +90,7 @@ func (r *Registry) present(ctx context.Context, b *Blob) (bool, error) {
 	}
 	present, err := r.bytes.Present(ctx, b.Receipt, b.Content, b.Size)
 	if err != nil {
-		return false, fmt.Errorf("check stored content: %w", err)
+		return false, storage(fmt.Errorf("check stored content: %w", err))
 	}
 	return present, nil
 }

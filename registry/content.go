@@ -87,5 +87,5 @@ func (c *Content) Open(ctx context.Context, offset, length int64) (io.ReadCloser
 	if errors.Is(err, fact.ErrGone) {
 		return nil, c.gone(err)
 	}
-	return rc, err
+	return rc, storage(err)
 }

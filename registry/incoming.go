@@ -158,7 +158,7 @@ func (in *incoming) place(ctx context.Context) error {
 	if known != nil {
 		present, err := in.r.bytes.Present(ctx, known.Receipt, known.Content, known.Size)
 		if err != nil {
-			return fmt.Errorf("check stored content: %w", err)
+			return storage(fmt.Errorf("check stored content: %w", err))
 		}
 		if present {
 			return nil
@@ -216,6 +216,32 @@ func (in *incoming) cancel(ctx context.Context) {
 	if err != nil {
 		in.r.opts.Log.Warn("a failed push could not be cleaned up; it is tried again later", "upload", row.ID, "error", err)
 	}
+}
+
+// overtaken looks what has become of the session of a request that failed
+// because somebody else has ended it meanwhile, nil if that is not why. What this
+// request has staged since would stay for as long as the row of a session that
+// was cancelled, so it goes now.
+func (in *incoming) overtaken(ctx context.Context, err error) *Upload {
+	var e *Error
+	if !errors.As(err, &e) || e.Code != BlobUploadUnknown {
+		return nil
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	var row *Upload
+	err = in.r.ledger.Read(ctx, func(v View) (err error) {
+		row, err = v.Upload(in.up.ID)
+		return err
+	})
+	if err == nil && row != nil && row.State == UploadCancelled && in.up.Staged.Store != "" {
+		err = in.r.bytes.Discard(ctx, in.up.Staged)
+	}
+	if err != nil {
+		in.r.opts.Log.Warn("what an upload has left could not be cleaned up; it is tried again later", "upload", in.up.ID, "error", err)
+		return nil
+	}
+	return row
 }
 
 // record adds the events that make the bytes part of the state, and ends the

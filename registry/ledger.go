@@ -262,6 +262,7 @@ type Bytes interface {
 	Link(ctx context.Context, r fact.Receipt, size int64) (string, error)
 	// Staged lists what is being staged in the stores, with ID and Store set.
 	Staged(ctx context.Context) ([]fact.Staged, error)
-	// Room returns an error that wraps fact.ErrFull while pushes must be refused.
+	// Room returns an error that wraps fact.ErrFull, fact.ErrUnavailable or
+	// fact.ErrBroken while pushes must be refused.
 	Room(ctx context.Context) error
 }

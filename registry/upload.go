@@ -80,7 +80,7 @@ func (r *Repository) AppendUpload(ctx context.Context, token string, chunk Chunk
 	defer leave()
 	in, err := r.claim(ctx, s, chunk)
 	if err != nil {
-		return UploadStatus{}, r.outcome(ctx, me, err, token, in.saved)
+		return UploadStatus{}, r.outcome(ctx, me, err, token)
 	}
 	if in.up.State == UploadFinished {
 		return UploadStatus{}, Errorf(BlobUploadUnknown, "the upload session has ended")
@@ -95,7 +95,9 @@ func (r *Repository) AppendUpload(ctx context.Context, token string, chunk Chunk
 	if err := in.keep(ctx); err != nil && failed == nil {
 		failed = err
 	}
-	return UploadStatus{token, in.up.Staged.Offset}, r.outcome(ctx, me, failed, token, in.up.Staged.Offset)
+	failed = r.outcome(ctx, me, failed, token)
+	in.overtaken(ctx, failed)
+	return UploadStatus{token, in.up.Staged.Offset}, failed
 }
 
 // body is the body of a chunk; once it has ended, the request is not stopped any more.
@@ -114,19 +116,26 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// outcome is the error of a request that worked on a session, which stands at
-// offset. One that was stopped in favour of a newer one is told so.
-func (r *Repository) outcome(ctx context.Context, me *activeUpload, err error, token string, offset int64) error {
-	if err == nil || !me.isTaken() {
-		return withStatus(err, token, offset)
+// outcome is the error of a request that worked on a session. One whose chunk is
+// out of order, or that another request has overtaken, is told where the session
+// stands by now.
+func (r *Repository) outcome(ctx context.Context, me *activeUpload, err error, token string) error {
+	var e *Error
+	taken := err != nil && me.isTaken()
+	if !taken && !(errors.As(err, &e) && e.Code == RangeInvalid) {
+		return err
+	}
+	if taken {
+		e = errTaken()
 	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	status, err := r.UploadStatus(ctx, token)
-	if err != nil {
-		return err
+	status, failed := r.UploadStatus(ctx, token)
+	if failed != nil {
+		return failed
 	}
-	return withStatus(errTaken(), token, status.Offset)
+	e.Detail = status
+	return e
 }
 
 func errTaken() *Error {
@@ -146,15 +155,6 @@ func (c Chunk) check(got int64) error {
 		return Errorf(SizeInvalid, "the body has %d bytes, its Content-Range %d", got, c.End-c.Start+1)
 	}
 	return nil
-}
-
-// withStatus tells a client whose chunk was out of order where the upload stands.
-func withStatus(err error, token string, offset int64) error {
-	var e *Error
-	if errors.As(err, &e) && e.Code == RangeInvalid {
-		e.Detail = UploadStatus{token, offset}
-	}
-	return err
 }
 
 // enter makes this request the only user of the session.
@@ -178,8 +178,9 @@ func (r *Repository) enter(ctx context.Context, s session, chunk Chunk) (*active
 }
 
 // claim takes the session over by raising its generation, so that whatever an
-// earlier request still saves is refused. A session without a row has nothing
-// to take over. What it returns is never nil.
+// earlier request still saves is refused. What that has saved since the session
+// was looked up would be lost: then it is this request that is refused. A session
+// without a row has nothing to take over. What it returns is never nil.
 func (r *Repository) claim(ctx context.Context, s session, chunk Chunk) (*incoming, error) {
 	in := r.receive(s)
 	err := r.ledger.Read(ctx, func(v View) error {
@@ -204,17 +205,25 @@ func (r *Repository) claim(ctx context.Context, s session, chunk Chunk) (*incomi
 	if in.up.Generation == 0 {
 		return in, nil
 	}
+	var claimed Upload
 	err = r.update(ctx, Keys{Uploads: []string{s.id}}, func(v View, c *Change) error {
 		if err := sameGeneration(v, s.id, in.up.Generation); err != nil {
 			return err
 		}
-		claimed := in.up
+		up, err := v.Upload(s.id)
+		if err != nil {
+			return fmt.Errorf("look up upload: %w", err)
+		}
+		if up.Staged.Offset != in.saved {
+			return errTaken()
+		}
+		claimed = *up
 		claimed.Generation++
 		c.Puts = append(c.Puts, claimed)
 		return nil
 	})
 	if err == nil {
-		in.up.Generation++
+		in.up = claimed
 	}
 	return in, err
 }
@@ -255,18 +264,31 @@ func (r *Repository) FinishUpload(ctx context.Context, token string, chunk Chunk
 	}
 	defer leave()
 	in, err := r.claim(ctx, s, chunk)
-	if err != nil {
-		return identity.Digest{}, r.outcome(ctx, me, err, token, in.saved)
-	}
-	if in.up.State == UploadFinished {
+	if err == nil && in.up.State == UploadFinished {
 		return r.finished(ctx, in, d)
+	}
+	if err != nil {
+		return r.overtaken(ctx, me, in, err, token, d)
 	}
 	if s.algorithm == "" {
 		s.algorithm = d.Algorithm()
 	}
 	chunk.Body = me.body(chunk)
-	err = in.complete(ctx, chunk, d, s.algorithm)
-	return d, r.outcome(ctx, me, err, token, in.saved)
+	if err = in.complete(ctx, chunk, d, s.algorithm); err != nil {
+		return r.overtaken(ctx, me, in, err, token, d)
+	}
+	return d, nil
+}
+
+// overtaken is the answer to a request to finish that failed: if another one,
+// on another node, has finished meanwhile, its result counts.
+func (r *Repository) overtaken(ctx context.Context, me *activeUpload, in *incoming, err error, token string, d identity.Digest) (identity.Digest, error) {
+	err = r.outcome(ctx, me, err, token)
+	if row := in.overtaken(ctx, err); row != nil && row.State == UploadFinished {
+		in.up = *row
+		return r.finished(ctx, in, d)
+	}
+	return identity.Digest{}, err
 }
 
 // finished answers a request to finish what is finished.

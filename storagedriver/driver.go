@@ -30,6 +30,10 @@ var (
 	// that what it accepts is durable. It takes no more writes until it is
 	// opened anew; reading goes on.
 	ErrBroken = errors.New("store failed to make bytes durable and takes no more writes")
+	// ErrUnavailable: the store cannot be reached now, or has too much to do.
+	// What was to be written is not there, or is of no use to anybody; another
+	// attempt may succeed.
+	ErrUnavailable = errors.New("store cannot be reached now")
 	// ErrInvalid: an id or a locator is outside the grammar, or a range
 	// outside the object.
 	ErrInvalid = errors.New("invalid argument")

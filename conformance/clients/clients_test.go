@@ -14,15 +14,6 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-// client returns a command line client with a home of its own, so that it
-// neither reads nor leaves anything of the user's.
-func client(t *testing.T, name, why string) harness.Tool {
-	t.Helper()
-	home := t.TempDir()
-	return harness.Tool{Path: harness.Need(t, name, why), Dir: home,
-		Env: []string{"HOME=" + home, "DOCKER_CONFIG=" + home}}
-}
-
 // served returns the digest and media type of a manifest as the server has it.
 func served(t *testing.T, s *harness.Server, repository, reference string) (digest, mediaType string) {
 	t.Helper()

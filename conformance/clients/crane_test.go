@@ -14,7 +14,7 @@ import (
 // copies it between repositories and checks it.
 func TestCrane(t *testing.T) {
 	t.Parallel()
-	crane := client(t, "crane", "crane is one of the clients that must work")
+	crane := harness.HomeTool(t, "crane", "crane is one of the clients that must work")
 	s := harness.Start(t)
 	from, to := s.Host()+"/crane/from", s.Host()+"/crane/to"
 	digest := writeLayout(t, filepath.Join(crane.Dir, "layout"))

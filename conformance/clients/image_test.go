@@ -22,7 +22,7 @@ import (
 // and with the environment that the image names.
 func TestContainerImage(t *testing.T) {
 	t.Parallel()
-	docker := startEngine(t)
+	docker := harness.StartDocker(t)
 	s := harness.Start(t)
 	tag := s.Host() + "/artifactstore:v1"
 	buildImage(t, docker, tag)

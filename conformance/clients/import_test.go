@@ -15,7 +15,7 @@ import (
 func TestDockerEngineFindsWhatWasImported(t *testing.T) {
 	t.Parallel()
 	old := harness.StartDistribution(t)
-	docker := startEngine(t)
+	docker := harness.StartDocker(t)
 	context := filepath.Join(docker.Dir, "context")
 	harness.Must(t, os.Mkdir(context, 0o700))
 	write(t, context, "Dockerfile", []byte("FROM scratch\nCOPY first /first\nCOPY second /second\n"))

@@ -16,7 +16,7 @@ const whyOras = "the oras command is one of the clients that must work"
 // does with a registry.
 func TestOrasCommand(t *testing.T) {
 	t.Parallel()
-	oras := client(t, "oras", whyOras)
+	oras := harness.HomeTool(t, "oras", whyOras)
 	s := harness.Start(t)
 	repository := s.Host() + "/oras/hello"
 	small, large := []byte("hello\n"), harness.Random(1, 300<<10)
@@ -79,7 +79,7 @@ func TestOrasCommand(t *testing.T) {
 // referrers between repositories of one server, which uses mounts.
 func TestOrasCommandCopiesAnIndex(t *testing.T) {
 	t.Parallel()
-	oras := client(t, "oras", whyOras)
+	oras := harness.HomeTool(t, "oras", whyOras)
 	s := harness.Start(t)
 	from, to := s.Host()+"/oras/from", s.Host()+"/oras/to/deep"
 	for _, platform := range []string{"amd64", "arm64"} {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -28,6 +29,10 @@ type Cluster struct {
 	// node, as "http://127.0.0.1:port". A node that takes no connection is left
 	// out; nothing that was sent is sent again.
 	URL string
+
+	mu  sync.Mutex
+	in  []*Server        // to which the load balancer gives requests
+	out map[*Server]bool // those of them that it does not for now
 }
 
 // ClusterOptions say how a cluster differs from the usual one.
@@ -49,7 +54,7 @@ type ClusterOptions struct {
 // fails unless replaying the log gives the live state.
 func StartCluster(t testing.TB, n int, o ClusterOptions) *Cluster {
 	t.Helper()
-	c := &Cluster{Postgres: o.Postgres, S3: o.S3}
+	c := &Cluster{Postgres: o.Postgres, S3: o.S3, out: map[*Server]bool{}}
 	if c.Postgres == nil {
 		c.Postgres = StartPostgres(t)
 	}
@@ -68,7 +73,7 @@ func StartCluster(t testing.TB, n int, o ClusterOptions) *Cluster {
 	Must(t, err)
 	Tool{Path: binary}.Run(t, "migrate", "--config", c.Config)
 	for i := range n {
-		c.AddNode(t, append(o.Env, fmt.Sprintf("ARTIFACTSTORE_NODE_NAME=node%d", i+1))...)
+		c.AddNode(t, slices.Concat(o.Env, []string{fmt.Sprintf("ARTIFACTSTORE_NODE_NAME=node%d", i+1)})...)
 	}
 	c.URL = c.balance(t)
 	t.Cleanup(func() { c.finish(t) })
@@ -94,10 +99,50 @@ s3:
 // AddNode starts one more node, with more environment, and returns it.
 func (c *Cluster) AddNode(t testing.TB, env ...string) *Server {
 	t.Helper()
-	s, err := Open(Config{Data: filepath.Join(t.TempDir(), "data"), Env: env, File: c.Config})
+	s, err := Open(c.node(t, env))
 	Must(t, err)
-	c.Nodes = append(c.Nodes, s)
+	c.add(s)
 	return s
+}
+
+// LaunchNode is AddNode for a node that need not get ready.
+func (c *Cluster) LaunchNode(t testing.TB, env ...string) *Server {
+	t.Helper()
+	s, err := Launch(c.node(t, env))
+	Must(t, err)
+	c.add(s)
+	return s
+}
+
+func (c *Cluster) node(t testing.TB, env []string) Config {
+	return Config{Data: filepath.Join(t.TempDir(), "data"), Env: env, File: c.Config}
+}
+
+func (c *Cluster) add(s *Server) {
+	c.Nodes = append(c.Nodes, s)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.in = append(c.in, s)
+}
+
+// TakeOut makes the load balancer give no more requests to a node, and PutBack
+// undoes it. Requests that the node has got go on.
+func (c *Cluster) TakeOut(s *Server) { c.take(s, true) }
+
+// PutBack makes the load balancer give requests to a node again.
+func (c *Cluster) PutBack(s *Server) { c.take(s, false) }
+
+func (c *Cluster) take(s *Server, out bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out[s] = out
+}
+
+// balanced are the nodes to which the load balancer gives requests.
+func (c *Cluster) balanced() []*Server {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(c.in), func(s *Server) bool { return c.out[s] })
 }
 
 // finish stops the nodes that run and checks the log.
@@ -133,10 +178,11 @@ func (c *Cluster) balance(t testing.TB) string {
 		FlushInterval: -1,
 		Rewrite:       func(r *httputil.ProxyRequest) { r.Out.URL.Scheme = "http"; r.SetXForwarded() },
 		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-			nodes := slices.Clone(c.Nodes)
-			var failures error
-			for range nodes {
-				r.URL.Host = nodes[turn.Add(1)%uint64(len(nodes))].Host()
+			nodes := c.balanced()
+			failures := errors.New("no node takes a connection")
+			first := turn.Add(1)
+			for i := range uint64(len(nodes)) {
+				r.URL.Host = nodes[(first+i)%uint64(len(nodes))].Host()
 				resp, err := try(r)
 				var dial *net.OpError
 				if err == nil || !errors.As(err, &dial) || dial.Op != "dial" {

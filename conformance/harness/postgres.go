@@ -57,7 +57,7 @@ func StartPostgres(t testing.TB) *Postgres {
 	sharedPostgres.Lock()
 	defer sharedPostgres.Unlock()
 	if sharedPostgres.server == nil {
-		s, err := openPostgres(bin)
+		s, err := newPostgresServer(bin, (*postgresServer).init)
 		Must(t, err)
 		sharedPostgres.server = s
 	}
@@ -75,14 +75,19 @@ func StartPostgres(t testing.TB) *Postgres {
 // test may stop and kill. Settings are added to the server's, as "name=value".
 func StartPrivatePostgres(t testing.TB, settings ...string) *Postgres {
 	t.Helper()
-	s, err := openPostgres(needPostgres(t), settings...)
+	s, err := newPostgresServer(needPostgres(t), (*postgresServer).init, settings...)
 	Must(t, err)
+	s.end(t)
+	return s.create(t)
+}
+
+// end ends the server with the test.
+func (s *postgresServer) end(t testing.TB) {
 	t.Cleanup(func() {
 		if err := errors.Join(s.kill(), s.guard.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	return s.create(t)
 }
 
 // DSN is the address of the database, with user and password.
@@ -167,8 +172,8 @@ func postgresVersion(folder string) int {
 	return n
 }
 
-// openPostgres makes a server and starts it.
-func openPostgres(bin string, settings ...string) (*postgresServer, error) {
+// newPostgresServer makes a server, whose data folder fill makes, and starts it.
+func newPostgresServer(bin string, fill func(*postgresServer) error, settings ...string) (*postgresServer, error) {
 	dir, err := os.MkdirTemp("", "artifactstore-postgres-")
 	if err != nil {
 		return nil, err
@@ -180,7 +185,7 @@ func openPostgres(bin string, settings ...string) (*postgresServer, error) {
 	if err := s.watch(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := s.init(); err != nil {
+	if err := fill(s); err != nil {
 		return nil, errors.Join(err, s.guard.Close())
 	}
 	const ports = 5 // a port may be taken between the choice and the start
@@ -304,8 +309,11 @@ func (s *postgresServer) waitReady(logged int64) error {
 	for deadline := time.Now().Add(readyTimeout); ; time.Sleep(5 * time.Millisecond) {
 		text, _ := os.ReadFile(s.pidFile()) // not there yet
 		lines := strings.Split(string(text), "\n")
-		if len(lines) > stateLine && strings.TrimSpace(lines[stateLine]) == "ready" {
-			return nil
+		if len(lines) > stateLine {
+			switch strings.TrimSpace(lines[stateLine]) {
+			case "ready", "standby":
+				return nil
+			}
 		}
 		// It says so, too, when it cannot start.
 		if down := strings.Contains(s.log(logged), "database system is shut down"); down || time.Now().After(deadline) {

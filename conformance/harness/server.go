@@ -59,12 +59,17 @@ type Server struct {
 }
 
 // Open starts a server and waits until it is ready.
-func Open(config Config) (*Server, error) {
+func Open(config Config) (*Server, error) { return open(config, "/readyz") }
+
+// Launch starts a server and waits until it answers, ready or not.
+func Launch(config Config) (*Server, error) { return open(config, "/livez") }
+
+func open(config Config, until string) (*Server, error) {
 	const ports = 5 // a port may be taken between the choice and the start
 	var failures error
 	for range ports {
 		s := &Server{config: config, port: choosePort(), admin: choosePort()}
-		err := s.Start()
+		err := s.start(until)
 		if err == nil {
 			return s, nil
 		}
@@ -119,7 +124,15 @@ func (s *Server) Client() *Client { return NewClient(s.URL()) }
 func (s *Server) Running() bool { return s.process != nil }
 
 // Start starts a stopped server and waits until it is ready.
-func (s *Server) Start() error {
+func (s *Server) Start() error { return s.start("/readyz") }
+
+// Ready tells whether the server says that it is ready.
+func (s *Server) Ready(ctx context.Context) bool {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	return ready(ctx, client, s.URL()+"/readyz")
+}
+
+func (s *Server) start(until string) error {
 	if s.process != nil {
 		return errors.New("the server is running already")
 	}
@@ -140,19 +153,19 @@ func (s *Server) Start() error {
 		s.exit = cmd.Wait()
 		close(exited)
 	}(s.exited)
-	if err := s.waitReady(); err != nil {
+	if err := s.wait(until); err != nil {
 		return errors.Join(err, s.Kill())
 	}
 	return nil
 }
 
-// waitReady polls the readiness check until it answers 200.
-func (s *Server) waitReady() error {
+// wait polls a check until it answers 200.
+func (s *Server) wait(check string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for {
-		if ready(ctx, client, s.URL()+"/readyz") {
+		if ready(ctx, client, s.URL()+check) {
 			return nil
 		}
 		select {
@@ -212,6 +225,13 @@ func (s *Server) Kill() error {
 	}
 	return err
 }
+
+// Pause stops the process where it is (SIGSTOP), until Resume. What others send
+// it is kept by the operating system.
+func (s *Server) Pause() error { return s.process.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (s *Server) Resume() error { return s.process.Process.Signal(syscall.SIGCONT) }
 
 // Restart stops and starts the server.
 func (s *Server) Restart() error {

@@ -42,6 +42,15 @@ type Tool struct {
 	Env  []string // added to the environment
 }
 
+// HomeTool returns a command line client with a home of its own, which is also
+// its working folder, so that it neither reads nor leaves anything of the user's.
+// Without the tool it skips the test because of why it is needed.
+func HomeTool(t testing.TB, name, why string) Tool {
+	t.Helper()
+	home := t.TempDir()
+	return Tool{Path: Need(t, name, why), Dir: home, Env: []string{"HOME=" + home, "DOCKER_CONFIG=" + home}}
+}
+
 // toolTimeout bounds one call of a tool.
 const toolTimeout = 2 * time.Minute
 

@@ -42,6 +42,7 @@ const (
 	otlp          = "go.opentelemetry.io/proto/otlp"
 	protobuf      = "google.golang.org/protobuf"
 	promModel     = "github.com/prometheus/client_model"
+	porcupine     = "github.com/anishathalye/porcupine"
 	sqliteImages  = "github.com/ncruces/go-sqlite3/embed"
 )
 
@@ -115,8 +116,10 @@ var Rooms = []Room{
 	{Path: "conformance/model", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/events", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/crash", Ours: []string{"conformance/harness"}, BlackBox: true},
+	{Path: "conformance/failover", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/backup", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/moving", Ours: []string{"conformance/harness"}, BlackBox: true},
+	{Path: "conformance/cluster", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/watch", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/bench", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "internal/archtest"},
@@ -125,7 +128,7 @@ var Rooms = []Room{
 
 // TestModules may be imported by every test, beside the modules of all rooms:
 // a test may ask a second opinion of any library.
-var TestModules = []string{rapid, goleak, independent, jsonSchema, promText, promModel}
+var TestModules = []string{rapid, goleak, independent, jsonSchema, promText, promModel, porcupine}
 
 // Forbidden are packages that no file imports, with the reason.
 var Forbidden = map[string]string{

@@ -8,9 +8,10 @@
 // each ingest an object of its own.
 //
 // Errors wrap fact.ErrGone (what a receipt or an upload names is missing or
-// damaged), fact.ErrFull (no room) or fact.ErrBroken (a flush failed; nothing is
-// taken in until the store is opened anew); all others are failures of a store,
-// of the reader that was passed in, or of the context.
+// damaged), fact.ErrFull (no room), fact.ErrUnavailable (a store cannot be reached
+// now) or fact.ErrBroken (a flush failed; nothing is taken in until the store is
+// opened anew); all others are failures of a store, of the reader that was passed
+// in, or of the context.
 package dataplane
 
 import (
@@ -122,6 +123,8 @@ func failure(doing string, err error) error {
 		return fmt.Errorf("%s: %w: %w", doing, fact.ErrFull, err)
 	case errors.Is(err, storagedriver.ErrBroken):
 		return fmt.Errorf("%s: %w: %w", doing, fact.ErrBroken, err)
+	case errors.Is(err, storagedriver.ErrUnavailable):
+		return fmt.Errorf("%s: %w: %w", doing, fact.ErrUnavailable, err)
 	case errors.Is(err, storagedriver.ErrNotExist):
 		return fmt.Errorf("%s: %w: %w", doing, fact.ErrGone, err)
 	default:

@@ -106,7 +106,7 @@ func (o Options) kept(total int64) int64 {
 }
 
 // Room returns nil while pushes can be taken: else an error that wraps
-// fact.ErrFull or fact.ErrBroken, or why the store does not answer. What it
+// fact.ErrFull, fact.ErrUnavailable or fact.ErrBroken, or why the store fails. What it
 // says may be some milliseconds old.
 func (p *Plane) Room(ctx context.Context) error {
 	if err := p.rooms[p.writeTo].take(ctx, 0); err != nil {

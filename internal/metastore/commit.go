@@ -66,12 +66,21 @@ func (s *Store) commitAll() {
 		s.writing.Lock()
 		s.commit(j, func() *job { return s.queue.next(false) })
 		if s.failed() == nil {
-			// An error that matters stops the store; the others will
-			// come again, where a caller is told.
-			_ = s.note(s.db.Writer().Tidy())
+			_ = s.tidy()
 		}
 		s.writing.Unlock()
 	}
+}
+
+// tidy does the upkeep of the writer, which the caller holds. An error that
+// matters stops the store; the others will come again, where a caller is told.
+// That nothing was due says nothing of the database.
+func (s *Store) tidy() error {
+	err := s.db.Writer().Tidy()
+	if err == nil {
+		return nil
+	}
+	return s.note(err)
 }
 
 // commit runs a batch that begins with a job, and takes more of them while
@@ -115,14 +124,18 @@ type batch struct {
 	settled bool // flush cannot be changed any more: something was written
 	began   time.Time
 	head    eventlog.Head
-	now     int64    // the time that the database gave, 0: it is the process's clock
-	state   *working // it ends with the batch, whatever becomes of it
+	now     int64     // the time that the database gave, 0: it is the process's clock
+	clock   int64     // what the clock of a shared database said
+	read    time.Time // and ours, at that moment
+	partial bool      // the views are being rebuilt by somebody
+	state   *working  // it ends with the batch, whatever becomes of it
 	rows    int
 	bytes   int
 	events  int
 	format  int    // that a writer of the events must know
 	durable bool   // a change needs the flush
 	lost    string // the mark of an attempt whose commit lost its answer
+	found   bool   // and that mark is there
 	looked  bool   // and that mark is not there
 	mark    string // of this attempt, once its commit was begun
 }
@@ -227,15 +240,18 @@ func (b *batch) time() time.Time {
 // add runs one job within the batch. A refusal is the job's alone; the error
 // that add returns is the batch's.
 func (b *batch) add(j *job) error {
-	if err := b.store.usable(); err != nil && !j.upkeep {
+	if err := b.unusable(); err != nil && !j.upkeep {
 		j.err, j.changes = err, false
 		return nil
 	}
 	now := b.time()
 	var c *change
 	c, j.err = b.decide(j, now)
-	if isAway(j.err) {
-		return j.err // no refusal: the transaction has gone with the connection
+	if errors.Is(j.err, database.ErrUnavailable) || errors.Is(j.err, database.ErrAborted) {
+		return j.err // no refusal: the transaction has gone
+	}
+	if b.state.failed != nil {
+		return b.state.failed // what was decided before is lost, whatever this decision has made of it
 	}
 	j.changes = j.err == nil && c != nil && !c.empty()
 	if !j.changes {
@@ -248,6 +264,14 @@ func (b *batch) add(j *job) error {
 	return b.write(c, now.UnixMicro())
 }
 
+// unusable returns why the views cannot be used, or nil.
+func (b *batch) unusable() error {
+	if b.partial {
+		return ErrRebuild
+	}
+	return b.store.usable()
+}
+
 // decide runs the decision of a job, which fails alone if it panics.
 func (b *batch) decide(j *job, now time.Time) (c *change, err error) {
 	defer func() {
@@ -256,7 +280,7 @@ func (b *batch) decide(j *job, now time.Time) (c *change, err error) {
 			c, err = nil, fmt.Errorf("decision panicked: %v", cause)
 		}
 	}()
-	return j.decide(newDecision(b.state, view{now: now, secret: b.store.secret}))
+	return j.decide(newDecision(b, now))
 }
 
 // choose makes sure that the transaction has the durability that a change

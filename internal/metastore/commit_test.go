@@ -153,7 +153,13 @@ func TestOneThatFailsSpoilsNoOtherOfItsBatch(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := create(t, metastore.Options{})
 				good := func(name string) func(registry.View) (*registry.Change, error) {
-					return decided(facts(&fact.RepositoryCreated{Repository: name}))
+					return func(v registry.View) (*registry.Change, error) {
+						// What was decided before is written for this to be asked.
+						if _, err := v.RepositoryPage("", 1); err != nil {
+							return nil, err
+						}
+						return facts(&fact.RepositoryCreated{Repository: name}), nil
+					}
 				}
 				session := decided(&registry.Change{Puts: []registry.Upload{{ID: "u", State: registry.UploadOpen}}})
 				errs := inOneBatch(t, s, session, good("a"), c.bad, good("b"), session, good("c"))

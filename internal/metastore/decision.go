@@ -1,6 +1,8 @@
 package metastore
 
 import (
+	"time"
+
 	"artifactstore/registry"
 	"artifactstore/registry/identity"
 )
@@ -12,12 +14,17 @@ import (
 type decision struct {
 	*view
 	working *working
+	// clock is the time by the clock of a shared database, read ours at that
+	// moment. It may go back, other than that of events.
+	clock, read time.Time
 }
 
-// newDecision returns what a decide sees of a transaction.
-func newDecision(s *working, v view) *decision {
-	v.conn = s.all()
-	return &decision{view: &v, working: s}
+// newDecision returns what a decide sees of a batch.
+func newDecision(b *batch, now time.Time) *decision {
+	return &decision{
+		view:    &view{conn: b.state.all(), now: now, secret: b.store.secret},
+		working: b.state, clock: micro(b.clock), read: b.read,
+	}
 }
 
 var _ registry.View = (*decision)(nil)

@@ -35,6 +35,9 @@ const ofFiles = "^(TestEveryFailedOperationIsToldNotHidden|TestFailedFlushStopsT
 	"TestBatchIsOneCommitInWhichEachSeesTheEarlierOnes|TestOneThatFailsSpoilsNoOtherOfItsBatch|" +
 	"TestCallerGivesUpOnlyBeforeTheDecision|TestObserverIs.*|TestReceiveIsAllOrNothing)$"
 
+// ofServers are the tests about a database that several nodes have open.
+const ofServers = "^TestShared"
+
 // TestMain runs every test twice: on files of SQLite, and on PostgreSQL.
 func TestMain(m *testing.M) {
 	syscall.Umask(0o027) // as the command does
@@ -43,12 +46,15 @@ func TestMain(m *testing.M) {
 	if skip.String() != "" {
 		os.Exit(m.Run())
 	}
-	code := m.Run()
-	onPostgres = true
-	if err := skip.Set(ofFiles); err != nil {
-		panic(err)
+	code := 0
+	for i, others := range []string{ofServers, ofFiles} {
+		onPostgres = i > 0
+		if err := skip.Set(others); err != nil {
+			panic(err)
+		}
+		code = max(code, m.Run())
 	}
-	os.Exit(max(code, m.Run()))
+	os.Exit(code)
 }
 
 var caller = registry.Caller{Actor: "anonymous", Request: "r-1"}

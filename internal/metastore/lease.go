@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"artifactstore/internal/metastore/database"
+	"artifactstore/registry"
 )
 
 // leases say who may do what only one node does at a time. They are for economy,
@@ -39,34 +40,37 @@ func (s *Store) Release(ctx context.Context, name string) error {
 // hold takes or renews a lease in a change of its own.
 func (s *Store) hold(ctx context.Context, name, holder string, ttl time.Duration) (held bool, fence int64, other string, err error) {
 	err = s.queue.upkeep(ctx, func(v *decision) (_ *change, err error) {
-		held, fence, other, err = v.hold(name, holder, ttl)
+		var grown bool
+		held, fence, grown, other, err = v.hold(name, holder, ttl)
 		if err != nil || !held {
 			return nil, err
 		}
-		return &change{rows: 1}, nil
+		// No fence is given out twice, not even when the server crashes.
+		return &change{rows: 1, Change: registry.Change{Durable: grown}}, nil
 	})
 	return held && err == nil, fence, other, err
 }
 
-// hold takes or renews a lease. If another one has it, it returns that.
-func (v *decision) hold(name, holder string, ttl time.Duration) (held bool, fence int64, other string, err error) {
+// hold takes or renews a lease; grown tells that its fence is new. If another
+// one has it, it returns that.
+func (v *decision) hold(name, holder string, ttl time.Duration) (held bool, fence int64, grown bool, other string, err error) {
 	row, err := v.working.row(leases, name)
 	if err != nil {
-		return false, 0, "", err
+		return false, 0, false, "", err
 	}
-	fence = 1
+	fence, grown = 1, true
 	if row != nil {
 		other, fence = row[1].(string), row[2].(int64)
-		switch {
-		case other == holder:
-		case row[3].(int64) > v.now.UnixMicro():
-			return false, fence, v.nodeOf(other), nil
+		switch grown = other != holder; {
+		case !grown:
+		case row[3].(int64) > v.clock.UnixMicro():
+			return false, fence, false, v.nodeOf(other), nil
 		default:
 			fence++
 		}
 	}
-	v.working.put(leases, []any{name, holder, fence, v.now.Add(ttl).UnixMicro()})
-	return true, fence, "", nil
+	v.working.put(leases, []any{name, holder, fence, v.clock.Add(ttl).UnixMicro()})
+	return true, fence, grown, "", nil
 }
 
 // nodeOf is the name of the node that has an id or a folder, or that itself.

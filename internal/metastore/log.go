@@ -149,7 +149,7 @@ func (l events) read(ctx context.Context, query func(database.Conn) error) error
 	if err := l.store.usable(); errors.Is(err, ErrOutdated) {
 		return err
 	}
-	if err := l.store.db.Read(ctx, query); err != nil {
+	if err := l.store.read(ctx, query); err != nil {
 		return fmt.Errorf("read the log: %w", err)
 	}
 	return nil

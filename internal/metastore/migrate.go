@@ -94,7 +94,7 @@ func (s *Store) Migrate(ctx context.Context, progress func(Migration)) error {
 			progress(m)
 		}
 		applied := s.clock().UnixMicro()
-		err := s.write(func(w database.Writer) error {
+		err := s.write(true, func(w database.Writer) error {
 			// Another process may have done it since.
 			if at, err := version(w); err != nil || at >= m.Version {
 				return err

@@ -205,18 +205,18 @@ const filesLease = "files"
 func (m *shared) beat(ctx context.Context) error {
 	var p peers
 	err := m.store.queue.upkeep(ctx, func(v *decision) (*change, error) {
-		p.skew = v.now.Sub(m.store.now())
+		p = peers{skew: v.clock.Sub(v.read)}
 		if m.node.Started.IsZero() {
-			m.node.Started = v.now
+			m.node.Started = v.clock
 		}
-		m.node.Seen = v.now
+		m.node.Seen = v.clock
 		row, err := m.node.row()
 		if err != nil {
 			return nil, err
 		}
 		v.working.put(nodes, row)
 		if m.node.Files != "" {
-			held, _, holder, err := v.hold(filesLease, m.node.Files, nodeTimeout)
+			held, _, _, holder, err := v.hold(filesLease, m.node.Files, nodeTimeout)
 			if err != nil {
 				return nil, err
 			}
@@ -224,10 +224,10 @@ func (m *shared) beat(ctx context.Context) error {
 				p.files = fmt.Errorf("%w: another node (%s) keeps its objects as files now", ErrInUse, holder)
 			}
 		}
-		if p.all, err = readNodes(v.conn, v.now.Add(-nodeTimeout)); err != nil {
+		if p.all, err = readNodes(v.conn, v.clock.Add(-nodeTimeout)); err != nil {
 			return nil, err
 		}
-		old := v.now.Add(-forgetAfter).UnixMicro()
+		old := v.clock.Add(-forgetAfter).UnixMicro()
 		return &change{statements: []statement{
 			{"DELETE FROM nodes WHERE seen < $1", []any{old}},
 			{"DELETE FROM commits WHERE time < $1", []any{old}},
@@ -245,8 +245,9 @@ func (m *shared) listen(ctx context.Context) {
 	if !ok {
 		return
 	}
-	for ctx.Err() == nil {
+	for heard := true; ctx.Err() == nil; {
 		err := listener.Listen(ctx, channel, func() {
+			heard = true
 			// What came before was not heard.
 			if head, err := m.store.Events().Head(ctx); err == nil {
 				m.store.signal.Announce(head.Sequence)
@@ -256,10 +257,14 @@ func (m *shared) listen(ctx context.Context) {
 				m.store.signal.Announce(eventlog.Sequence(n))
 			}
 		})
-		if ctx.Err() == nil {
-			m.store.log.Warn("listening for the events of other nodes was interrupted", "error", err)
-			pause(ctx, maxPause)
+		if ctx.Err() != nil {
+			return
 		}
+		if heard { // once, however long it takes
+			m.store.log.Warn("listening for the events of other nodes was interrupted", "error", err)
+		}
+		heard = false
+		pause(ctx, maxPause)
 	}
 }
 
@@ -279,6 +284,9 @@ func (m *shared) leave() {
 	}
 	m.stop()
 	<-m.ended
+	if m.away() != nil || m.store.queue.isClosed() {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := m.store.queue.upkeep(ctx, func(*decision) (*change, error) {

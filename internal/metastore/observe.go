@@ -75,7 +75,7 @@ func (s *Store) OpenUploads(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	var n int64
-	err := s.db.Read(ctx, func(c database.Conn) error {
+	err := s.read(ctx, func(c database.Conn) error {
 		_, err := one(c, func(r database.Rows) error { n = r.Int(0); return nil },
 			"SELECT count(*) FROM uploads WHERE state = $1", registry.UploadOpen)
 		return err

@@ -36,9 +36,8 @@ func (s *Store) Rebuild(ctx context.Context, progress Progress) error {
 	if err := s.Alone(ctx); err != nil {
 		return err
 	}
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	s.block(ErrRebuild)
+	s.rebuilding.Lock()
+	defer s.rebuilding.Unlock()
 	from, end, err := s.beginRebuild(ctx)
 	if err != nil {
 		return err
@@ -46,37 +45,42 @@ func (s *Store) Rebuild(ctx context.Context, progress Progress) error {
 	if err := s.refill(ctx, from, end, progress); err != nil {
 		return err
 	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	// A crash before this commit leaves the flag: the next Rebuild finds
 	// nothing left to replay, and removes it.
 	err = s.transact(true, func(w database.Writer) error { return clearFlag(w, flagRebuild) })
 	if err != nil {
 		return err
 	}
+	s.rebuilds = false
 	s.block(nil)
 	return nil
 }
 
 // beginRebuild empties the views and says so in a flag, in one transaction;
-// if a rebuild was interrupted before, it returns how far that had come.
+// if a rebuild was interrupted before, it returns how far that had come. From
+// then on no event is added until the flag has gone, by whatever process.
 func (s *Store) beginRebuild(ctx context.Context) (from, end eventlog.Head, err error) {
-	var done int64
-	var interrupted bool
-	err = s.db.Read(ctx, func(c database.Conn) error {
-		flags, err := readFlags(c)
-		if err != nil {
-			return err
-		}
-		done, interrupted = flags[flagRebuild]
-		if end, err = readHead(c); err != nil {
-			return err
-		}
-		from, err = headAt(c, end.Log, eventlog.Sequence(done))
-		return err
-	})
-	if err != nil || interrupted {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.rebuilds = true
+	s.block(ErrRebuild)
+	if err := ctx.Err(); err != nil {
 		return from, end, err
 	}
 	return from, end, s.transact(true, func(w database.Writer) error {
+		flags, err := readFlags(w)
+		if err != nil {
+			return err
+		}
+		done, interrupted := flags[flagRebuild]
+		if end, err = readHead(w); err != nil {
+			return err
+		}
+		if from, err = headAt(w, end.Log, eventlog.Sequence(done)); err != nil || interrupted {
+			return err
+		}
 		for _, view := range views {
 			if err := w.Exec(view.clearSQL); err != nil {
 				return fmt.Errorf("empty view %s: %w", view.name, err)
@@ -117,7 +121,7 @@ func (s *Store) refill(ctx context.Context, from, end eventlog.Head, progress Pr
 	}
 	return replay(ctx, read, from, end, func(page []replayed) error {
 		last := page[len(page)-1].event.Sequence
-		err := s.transact(false, func(w database.Writer) error {
+		err := s.write(false, func(w database.Writer) error {
 			for i := range page {
 				if _, err := apply(own, &page[i].event, page[i].fact); err != nil {
 					return err
@@ -128,9 +132,6 @@ func (s *Store) refill(ctx context.Context, from, end eventlog.Head, progress Pr
 			}
 			return setFlag(w, flagRebuild, int64(last))
 		})
-		if err == nil {
-			err = s.note(s.db.Writer().Tidy())
-		}
 		progress.tell(last, end.Sequence)
 		return err
 	})

@@ -111,7 +111,7 @@ func (s *Store) Adopt(f Founding) error {
 	if len(f.root) == 0 {
 		return errors.New("adopt a log: its founding is empty")
 	}
-	err := s.write(func(w database.Writer) error {
+	err := s.write(true, func(w database.Writer) error {
 		head, err := readHead(w)
 		switch {
 		case err != nil:
@@ -162,8 +162,7 @@ func (s *Store) Receive(ctx context.Context, page []Recorded) error {
 		return err
 	}
 	s.signal.Announce(head.Sequence)
-	// As for the committer: an error that matters stops the store.
-	_ = s.note(s.db.Writer().Tidy())
+	_ = s.tidy()
 	return nil
 }
 
@@ -216,7 +215,7 @@ func (s *Store) Objects(ctx context.Context, after eventlog.Sequence, limit int)
 		return nil, err
 	}
 	var page []Stored
-	err := s.db.Read(ctx, func(c database.Conn) error {
+	err := s.read(ctx, func(c database.Conn) error {
 		return each(c, func(r database.Rows) error {
 			b, err := scanBlob(r)
 			page = append(page, Stored{eventlog.Sequence(b.id), b.digests, b.size, b.receipt})
@@ -247,7 +246,7 @@ func (s *Store) MissingContent(ctx context.Context, visit func(Missing) error) e
 	if err := s.usable(); err != nil {
 		return err
 	}
-	return s.db.Read(ctx, func(c database.Conn) error { return eachMissing(c, visit) })
+	return s.read(ctx, func(c database.Conn) error { return eachMissing(c, visit) })
 }
 
 func eachMissing(c database.Conn, visit func(Missing) error) error {

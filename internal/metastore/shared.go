@@ -30,14 +30,18 @@ import (
 // there, the batch was committed. If not, it never will be, and the batch is run
 // again in this transaction.
 
-// patience is how long a batch is tried again while the database is away.
-const patience = 15 * time.Second
+// defaultPatience is how long a batch is tried again while the database is away.
+const defaultPatience = 15 * time.Second
 
 // The pauses between attempts.
 const (
 	firstPause = 20 * time.Millisecond
 	maxPause   = time.Second
 )
+
+// farewell is how long a store that is being closed waits for connections to a
+// database that was there a moment ago.
+const farewell = 3 * time.Second
 
 // shared is what a Store is beside others on one database.
 type shared struct {
@@ -47,6 +51,8 @@ type shared struct {
 	// awaySince is when the database was first found away, in Unix
 	// microseconds; 0 while it is there.
 	awaySince atomic.Int64
+	patience  time.Duration
+	closing   atomic.Bool        // nothing is tried again
 	stop      context.CancelFunc // of what runs beside the committer
 	ended     chan struct{}
 }
@@ -63,6 +69,7 @@ var errCommitted = errors.New("the batch was committed before")
 // it was committed if the answer was lost. It returns the last attempt.
 func (m *shared) persist(b *batch, err error) (*batch, error) {
 	lost := ""
+	m.lookedSince(b.began)
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		if b.looked {
 			lost = "" // it never happened
@@ -73,8 +80,13 @@ func (m *shared) persist(b *batch, err error) (*batch, error) {
 		if !isAway(err) || !m.waits(pause) {
 			break
 		}
-		b = &batch{store: b.store, jobs: b.jobs, lost: lost}
-		err = b.run(noMore)
+		again := &batch{store: b.store, jobs: b.jobs, lost: lost}
+		err = again.run(noMore)
+		if again.found {
+			// What was committed is what the attempt before was.
+			again.rows, again.events, again.flush, again.mark = b.rows, b.events, b.flush, b.mark
+		}
+		b = again
 	}
 	if err != nil && lost != "" && !errors.Is(err, registry.ErrUnknown) {
 		err = fmt.Errorf("%w: %w", registry.ErrUnknown, err)
@@ -84,7 +96,7 @@ func (m *shared) persist(b *batch, err error) (*batch, error) {
 
 // waits waits before another attempt, and tells whether there should be one.
 func (m *shared) waits(pause time.Duration) bool {
-	if m.lostPatience() || m.store.queue.isClosed() {
+	if m.lostPatience() || m.closing.Load() {
 		return false
 	}
 	time.Sleep(pause)
@@ -94,7 +106,7 @@ func (m *shared) waits(pause time.Duration) bool {
 // lostPatience tells whether the database has been away for too long to wait.
 func (m *shared) lostPatience() bool {
 	since := m.awaySince.Load()
-	return since != 0 && time.Since(time.UnixMicro(since)) > patience
+	return since != 0 && time.Since(time.UnixMicro(since)) > m.patience
 }
 
 // noted keeps account of whether the database is there.
@@ -109,12 +121,46 @@ func (m *shared) noted(err error) {
 	}
 }
 
+// lookedSince makes the time that the database is away begin when an attempt
+// did, and not when that gave up.
+func (m *shared) lookedSince(began time.Time) {
+	if at := m.awaySince.Load(); at > began.UnixMicro() {
+		m.awaySince.CompareAndSwap(at, began.UnixMicro())
+	}
+}
+
 // away returns why the database cannot be used now, nil if it can.
 func (m *shared) away() error {
 	if m.awaySince.Load() == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: the database does not answer", fact.ErrUnavailable)
+}
+
+// refuses returns why a change is not even tried, or nil.
+func (m *shared) refuses() error {
+	if m.lostPatience() {
+		return m.away()
+	}
+	if p := m.peers.Load(); p != nil {
+		return p.files
+	}
+	return nil
+}
+
+// hurry makes sure that the end of the store is not held up by a database that
+// is away. The function that it returns is called once the store has ended.
+func (m *shared) hurry() (ended func()) {
+	m.closing.Store(true)
+	q, ok := m.store.db.(database.Quitter)
+	if !ok {
+		return func() {}
+	}
+	if m.away() != nil {
+		q.Quit()
+	}
+	timer := time.AfterFunc(farewell, q.Quit)
+	return func() { timer.Stop() }
 }
 
 // fillAtOnce takes all jobs that wait, reads what they have named together, and
@@ -130,8 +176,9 @@ func (b *batch) fillAtOnce(more func() *job) error {
 	if err := b.openShared(); err != nil {
 		return err
 	}
+	locked := time.Now()
 	for i, j := range b.jobs {
-		if b.bytes >= maxBytes || b.rows >= maxRows {
+		if b.bytes >= maxBytes || b.rows >= maxRows || i > 0 && time.Since(locked) >= maxCollect {
 			b.postpone(i)
 			break
 		}
@@ -161,6 +208,8 @@ func (b *batch) openShared() error {
 	queries := []database.Query{
 		lockHead,
 		{SQL: sharedHead, Scan: b.scanHead},
+		{SQL: "SELECT 1 FROM state WHERE name = $1", Args: []any{flagRebuild},
+			Scan: func(r database.Rows) error { b.partial = r.Next(); return nil }},
 		{SQL: "SELECT mark FROM commits WHERE node = $1", Args: []any{b.store.shared.node.ID},
 			Scan: func(r database.Rows) error {
 				if r.Next() {
@@ -174,12 +223,26 @@ func (b *batch) openShared() error {
 		return err
 	}
 	if b.lost != "" && mark == b.lost {
+		b.found = true
 		return errCommitted
 	}
 	b.looked = true
+	b.store.noticeRebuild(b.partial)
 	b.state.known = int64(b.head.Sequence)
 	wanted.settle(b.state)
 	return nil
+}
+
+// noticeRebuild learns whether some process is rebuilding the views, or has died
+// doing it. The caller holds the writer.
+func (s *Store) noticeRebuild(partial bool) {
+	switch reason := s.usable(); {
+	case s.rebuilds:
+	case partial && reason == nil:
+		s.block(ErrRebuild)
+	case !partial && reason == ErrRebuild:
+		s.block(nil)
+	}
 }
 
 // lockHead makes this transaction the only one that writes. It must be a
@@ -204,8 +267,9 @@ func (b *batch) scanHead(r database.Rows) (err error) {
 		return errNoHead
 	}
 	b.head, err = scanHead(r)
+	b.clock, b.read = r.Int(5), b.store.now()
 	if b.store.ownClock {
-		b.now = r.Int(5)
+		b.now = b.clock
 	}
 	return err
 }

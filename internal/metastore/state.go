@@ -51,7 +51,7 @@ func readSecret(c database.Conn) ([]byte, error) {
 // the error wraps fact.ErrGone.
 func (s *Store) Object(ctx context.Context, sequence eventlog.Sequence) ([]byte, error) {
 	var data []byte
-	err := s.db.Read(ctx, func(c database.Conn) error {
+	err := s.read(ctx, func(c database.Conn) error {
 		found, err := one(c, func(r database.Rows) error { data = r.Bytes(0); return nil },
 			"SELECT bytes FROM objects WHERE sequence = $1", int64(sequence))
 		if err == nil && !found {
@@ -77,7 +77,7 @@ func (s *Store) DeleteObject(ctx context.Context, sequence eventlog.Sequence) er
 // Cursor implements eventlog.Cursors.
 func (s *Store) Cursor(ctx context.Context, name string) (eventlog.Cursor, error) {
 	var done eventlog.Cursor
-	err := s.db.Read(ctx, func(c database.Conn) error {
+	err := s.read(ctx, func(c database.Conn) error {
 		_, err := one(c, func(r database.Rows) error {
 			chain := r.Bytes(2)
 			if len(chain) != len(done.Chain) {

@@ -9,6 +9,7 @@
 package metastore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,9 @@ type Options struct {
 	// Observe, if it is not nil, is told of every batch, on the committer's
 	// goroutine, before those who wait for the batch are answered.
 	Observe func(Batch)
+	// Patience is how long a change is tried again while a database that is a
+	// journey away cannot be reached; 15 s if it is 0.
+	Patience time.Duration
 }
 
 // Errors that tell in which state the store is.
@@ -77,6 +81,10 @@ type Store struct {
 
 	// writing is held by whoever uses the writer.
 	writing sync.Mutex
+	// rebuilds: this process rebuilds the views, or has begun to.
+	rebuilds bool
+	// rebuilding is held by the one Rebuild that runs.
+	rebuilding sync.Mutex
 	// secret is the root of View.Secret.
 	secret  []byte
 	unclean bool
@@ -130,7 +138,7 @@ func OpenPostgres(ctx context.Context, d postgres.Options, node Node, o Options)
 func openShared(ctx context.Context, db database.DB, node Node, o Options) (*Store, error) {
 	s := newStore(db, o)
 	if s.queue != nil {
-		s.shared = &shared{store: s, node: node}
+		s.shared = &shared{store: s, node: node, patience: cmp.Or(o.Patience, defaultPatience)}
 	}
 	return s.started(ctx)
 }
@@ -208,7 +216,7 @@ func (s *Store) use(ctx context.Context) error {
 	if s.queue != nil {
 		clean, known := flags[flagClean]
 		s.unclean = known && clean == 0
-		if err := s.write(func(w database.Writer) error { return setFlag(w, flagClean, 0) }); err != nil {
+		if err := s.write(true, func(w database.Writer) error { return setFlag(w, flagClean, 0) }); err != nil {
 			return err
 		}
 		s.inUse = true
@@ -216,14 +224,18 @@ func (s *Store) use(ctx context.Context) error {
 	return nil
 }
 
-// write runs one transaction of upkeep on the writer, and flushes it.
-func (s *Store) write(change func(database.Writer) error) error {
+// write runs one transaction of upkeep on the writer.
+func (s *Store) write(flush bool, change func(database.Writer) error) error {
 	if s.queue == nil {
 		return ErrReadOnly
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	return s.transact(true, change)
+	err := s.transact(flush, change)
+	if err == nil {
+		err = s.tidy()
+	}
+	return err
 }
 
 // transact runs one transaction on the writer, which the caller holds.
@@ -326,8 +338,8 @@ func (s *Store) refuses() error {
 	if err := s.stopped(); err != nil {
 		return err
 	}
-	if s.shared != nil && s.shared.lostPatience() {
-		return s.shared.away()
+	if s.shared != nil {
+		return s.shared.refuses()
 	}
 	return nil
 }
@@ -359,12 +371,14 @@ func (s *Store) lock(w database.Writer) error {
 func (s *Store) UncleanStart() bool { return s.unclean }
 
 // Close commits what is waiting, refuses everything else with ErrClosed, and
-// closes the database once those who read are done.
+// closes the database once those who read are done. It does not wait for a
+// database that is away.
 func (s *Store) Close() error {
 	if s.queue == nil {
 		return s.db.Close()
 	}
 	if s.shared != nil {
+		defer s.shared.hurry()()
 		s.shared.leave()
 	}
 	if !s.queue.close() {
@@ -373,7 +387,7 @@ func (s *Store) Close() error {
 	<-s.done
 	var err error
 	if s.inUse && s.failed() == nil {
-		err = s.write(func(w database.Writer) error { return setFlag(w, flagClean, 1) })
+		err = s.write(true, func(w database.Writer) error { return setFlag(w, flagClean, 1) })
 	}
 	return errors.Join(err, s.db.Close())
 }
@@ -383,9 +397,19 @@ func (s *Store) Read(ctx context.Context, query func(registry.View) error) error
 	if err := s.usable(); err != nil {
 		return err
 	}
-	return s.db.Read(ctx, func(c database.Conn) error {
+	return s.read(ctx, func(c database.Conn) error {
 		return query(&view{conn: c, now: s.clock(), secret: s.secret})
 	})
+}
+
+// read runs a query. Its error wraps fact.ErrUnavailable if the database cannot
+// be reached.
+func (s *Store) read(ctx context.Context, query func(database.Conn) error) error {
+	err := s.db.Read(ctx, query)
+	if errors.Is(err, database.ErrUnavailable) {
+		return fmt.Errorf("%w: %w", fact.ErrUnavailable, err)
+	}
+	return err
 }
 
 // clock returns the time in the resolution of events.

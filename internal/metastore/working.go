@@ -25,6 +25,9 @@ type working struct {
 	known  int64
 	tables map[*table]*rows
 	size   int // rows in tables
+	// failed is why what was changed could not be written: nothing of the
+	// transaction may be committed then, whoever was told so.
+	failed error
 }
 
 // maxWorking bounds the rows that are kept from one page of a replay to the next.
@@ -113,7 +116,11 @@ func (s *working) rowBy(t *table, column, value string) ([]any, error) {
 		r.unique[i][value] = ""
 		return nil, nil
 	}
-	return s.meet(t, row), nil
+	if row = s.meet(t, row); row == nil || row[t.unique[i]] != any(value) {
+		r.unique[i][value] = "" // it was changed here
+		return nil, nil
+	}
+	return row, nil
 }
 
 // read runs a statement that returns one row at most. What was changed and not
@@ -174,23 +181,30 @@ func (r *rows) index(t *table, k string, row []any) {
 
 // put changes or makes a row.
 func (s *working) put(t *table, row []any) {
-	k := keyOf(row[:t.Key])
+	r, k := s.of(t), keyOf(row[:t.Key])
+	r.vacate(t, k)
 	s.learn(t, k, row)
-	r := s.of(t)
 	r.changed[k] = struct{}{}
 	delete(r.deleted, k)
+}
+
+// vacate frees the unique values of the row with a key.
+func (r *rows) vacate(t *table, k string) {
+	old := r.byKey[k]
+	if old == nil {
+		return
+	}
+	for i, column := range t.unique {
+		if value, ok := old[column].(string); ok && r.unique[i][value] == k {
+			r.unique[i][value] = ""
+		}
+	}
 }
 
 // remove deletes a row, if it is there.
 func (s *working) remove(t *table, key []any) {
 	r, k := s.of(t), keyOf(key)
-	for i, column := range t.unique {
-		if old := r.byKey[k]; old != nil {
-			if value, ok := old[column].(string); ok {
-				r.unique[i][value] = ""
-			}
-		}
-	}
+	r.vacate(t, k)
 	s.learn(t, k, nil)
 	r.changed[k] = struct{}{}
 	r.deleted[k] = key
@@ -202,8 +216,11 @@ func (s *working) insert(t *table, row ...any) {
 	r.inserts = append(r.inserts, row)
 }
 
-// write writes what was changed to the database.
+// write writes what was changed to the database. Once it has failed it always does.
 func (s *working) write() error {
+	if s.failed != nil {
+		return s.failed
+	}
 	var all []database.Edits
 	for _, t := range tables {
 		r := s.tables[t]
@@ -232,7 +249,8 @@ func (s *working) write() error {
 	if len(all) == 0 {
 		return nil
 	}
-	return s.conn.Write(all)
+	s.failed = s.conn.Write(all)
+	return s.failed
 }
 
 // all returns the connection for statements that ask for more than a key. They

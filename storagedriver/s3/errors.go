@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go"
 
 	"artifactstore/storagedriver"
@@ -53,6 +54,10 @@ var hints = map[string]string{
 var full = []string{"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded",
 	"AccountProblem_Quota", "InsufficientCapacity"}
 
+// busy are the codes of a store that does not keep up, also where it says them
+// with status 200.
+var busy = []string{"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict"}
+
 // headMissing is what the SDK calls every 404 that answers a HEAD.
 const headMissing = "NotFound"
 
@@ -72,9 +77,11 @@ func failure(doing string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %w", doing, context.Canceled)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: %w", doing, context.DeadlineExceeded)
+		return fmt.Errorf("%s: %w: %w", doing, storagedriver.ErrUnavailable, context.DeadlineExceeded)
 	case errors.As(err, &sent):
-		return fmt.Errorf("%s: %w", doing, sent.Err)
+		return fmt.Errorf("%s: %w: %w", doing, storagedriver.ErrUnavailable, sent.Err)
+	case errors.Is(err, errStalled) || passing(err) == aws.TrueTernary:
+		return fmt.Errorf("%s: %w: %w", doing, storagedriver.ErrUnavailable, innermost(err))
 	default:
 		return fmt.Errorf("%s: %w", doing, innermost(err))
 	}
@@ -93,9 +100,12 @@ func refused(doing string, api smithy.APIError, err error) error {
 	switch {
 	case r.status == http.StatusInsufficientStorage || slices.Contains(full, r.code):
 		r.kind = storagedriver.ErrFull
-	case r.status != http.StatusNotFound || !slices.Contains(missing, r.code):
-	case r.code != headMissing || r.request != "":
-		r.kind = storagedriver.ErrNotExist // else it may be the 404 of whatever stands between
+	case r.status == http.StatusNotFound && slices.Contains(missing, r.code):
+		if r.code != headMissing || r.request != "" {
+			r.kind = storagedriver.ErrNotExist // else it may be the 404 of whatever stands between
+		}
+	case r.status >= http.StatusInternalServerError, r.status == http.StatusTooManyRequests, slices.Contains(busy, r.code):
+		r.kind = storagedriver.ErrUnavailable
 	}
 	return r
 }

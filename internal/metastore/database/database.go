@@ -115,6 +115,13 @@ type Listener interface {
 	Listen(ctx context.Context, channel string, started func(), notified func(payload string)) error
 }
 
+// Quitter is an ability of a DB that is a journey away.
+type Quitter interface {
+	// Quit ends all attempts to connect, those to come too. What has a
+	// connection goes on. It may be called concurrently with anything.
+	Quit()
+}
+
 // Cost is what one execution of a statement took, for those who watch.
 type Cost struct {
 	SQL   string
@@ -138,6 +145,10 @@ var ErrCorrupt = errors.New("the database is damaged")
 // reached, or has ended the connection. Nothing was committed, and it is worth
 // trying again: Begin and Read connect anew.
 var ErrUnavailable = errors.New("the database cannot be reached")
+
+// ErrAborted is wrapped by errors that mean that a statement was not run because
+// an earlier one of the transaction has failed, which can only be rolled back.
+var ErrAborted = errors.New("an earlier statement of the transaction has failed")
 
 // ErrUnknown is wrapped by errors of Commit that mean that the connection was
 // lost before the answer came. Whoever begins the next transaction can look.

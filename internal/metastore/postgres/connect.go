@@ -23,7 +23,7 @@ const (
 	longestPause  = time.Second
 	// lockTimeout is how long a node that was paused or cut off keeps what its
 	// transaction has locked.
-	lockTimeout = 5 * time.Second
+	lockTimeout = 3 * time.Second
 )
 
 // parse reads the DSN.
@@ -101,6 +101,13 @@ func conceal(text, secret string) string {
 func (db *DB) connect(ctx context.Context, deadline time.Time) (*conn, error) {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
+	go func() {
+		select {
+		case <-db.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		c, err := db.connectOnce(ctx)
 		if err == nil || !errors.Is(err, errAway) || time.Now().Add(pause).After(deadline) {
@@ -238,9 +245,13 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", database.ErrFull, err)
 	case code == "XX001", code == "XX002":
 		return fmt.Errorf("%w: %w", database.ErrCorrupt, err)
+	case code == "25P02":
+		return fmt.Errorf("%w: %w", database.ErrAborted, err)
 	case code == "57014":
 		return fmt.Errorf("%w in time (database.statement_timeout): %w", database.ErrUnavailable, err)
-	case final(answer), code == "53300", strings.HasPrefix(code, "08") && code != "08P01", stale(answer):
+	case final(answer), code == "53300", strings.HasPrefix(code, "08") && code != "08P01", stale(answer),
+		// Rolled back to resolve a deadlock, as with a migration; a lock_timeout.
+		strings.HasPrefix(code, "40"), code == "55P03":
 		return fmt.Errorf("%w: %w", database.ErrUnavailable, err)
 	}
 	return err

@@ -63,6 +63,8 @@ type DB struct {
 	writer  *writer
 	slots   chan struct{} // one per reader that may run
 	ending  sync.WaitGroup
+	quit    chan struct{} // closed by Quit
+	hurry   sync.Once
 
 	mu     sync.Mutex
 	closed bool
@@ -78,6 +80,7 @@ type idleConn struct {
 var (
 	_ database.DB       = (*DB)(nil)
 	_ database.Listener = (*DB)(nil)
+	_ database.Quitter  = (*DB)(nil)
 )
 
 // Open connects once, to see whether the database can be used at all: its
@@ -100,7 +103,8 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{options: o, config: config, log: o.Log, slots: make(chan struct{}, o.MaxConnections-besideReaders)}
+	db := &DB{options: o, config: config, log: o.Log, slots: make(chan struct{}, o.MaxConnections-besideReaders),
+		quit: make(chan struct{})}
 	ctx, cancel := context.WithTimeout(ctx, o.ConnectTimeout)
 	defer cancel()
 	c, err := db.connectOnce(ctx)
@@ -269,6 +273,9 @@ func (db *DB) Close() error {
 	db.ending.Wait()
 	return nil
 }
+
+// Quit implements database.Quitter.
+func (db *DB) Quit() { db.hurry.Do(func() { close(db.quit) }) }
 
 // Writer implements database.DB.
 func (db *DB) Writer() database.Writer {
