@@ -35,8 +35,8 @@ func TestClients(t *testing.T) {
 	c := harness.StartCluster(t, 3, harness.ClusterOptions{})
 	always := c.AddNode(t, "ARTIFACTSTORE_NODE_NAME=always", "ARTIFACTSTORE_S3_REDIRECT=always")
 	above := c.AddNode(t, "ARTIFACTSTORE_NODE_NAME=above", "ARTIFACTSTORE_S3_REDIRECT=above 1MiB")
-	c.TakeOut(always)
-	c.TakeOut(above)
+	c.TakeOut(t, always)
+	c.TakeOut(t, above)
 	places := map[string]string{"the load balancer": c.Host(), "a node that always redirects": always.Host(), "a node that redirects above 1 MiB": above.Host()}
 
 	t.Run("oras", func(t *testing.T) {

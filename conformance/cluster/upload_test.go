@@ -165,7 +165,10 @@ func TestNodeDiesDuringAnUpload(t *testing.T) {
 	}
 }
 
-// stream begins a PATCH whose body the test writes. failed gets why there was no
+// waitsForLeave sends no byte of a body before the node asks for it.
+var waitsForLeave = &http.Transport{ExpectContinueTimeout: patience, DisableKeepAlives: true}
+
+// stream begins a PATCH whose body the test writes, when the node reads. failed gets why there was no
 // answer; if there is one, it gets nil and the answer goes to replies.
 func stream(t *testing.T, url string, offset, length int) (*io.PipeWriter, <-chan error, <-chan harness.Reply) {
 	t.Helper()
@@ -176,9 +179,10 @@ func stream(t *testing.T, url string, offset, length int) (*io.PipeWriter, <-cha
 	for name, value := range harness.ChunkHeader(int64(offset), length) {
 		req.Header.Set(name, value)
 	}
+	req.Header.Set("Expect", "100-continue")
 	failed, replies := make(chan error, 1), make(chan harness.Reply, 1)
 	go func() {
-		resp, err := http.DefaultTransport.RoundTrip(req)
+		resp, err := waitsForLeave.RoundTrip(req)
 		if err == nil {
 			var answer []byte
 			answer, err = io.ReadAll(resp.Body)

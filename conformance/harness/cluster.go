@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Cluster is several servers on one PostgreSQL database and one bucket of S3,
@@ -30,9 +31,10 @@ type Cluster struct {
 	// out; nothing that was sent is sent again.
 	URL string
 
-	mu  sync.Mutex
-	in  []*Server        // to which the load balancer gives requests
-	out map[*Server]bool // those of them that it does not for now
+	mu   sync.Mutex
+	in   []*Server        // to which the load balancer gives requests
+	out  map[*Server]bool // those of them that it does not for now
+	busy map[*Server]int  // requests that it has given to each, and that have not ended
 }
 
 // ClusterOptions say how a cluster differs from the usual one.
@@ -54,7 +56,7 @@ type ClusterOptions struct {
 // fails unless replaying the log gives the live state.
 func StartCluster(t testing.TB, n int, o ClusterOptions) *Cluster {
 	t.Helper()
-	c := &Cluster{Postgres: o.Postgres, S3: o.S3, out: map[*Server]bool{}}
+	c := &Cluster{Postgres: o.Postgres, S3: o.S3, out: map[*Server]bool{}, busy: map[*Server]int{}}
 	if c.Postgres == nil {
 		c.Postgres = StartPostgres(t)
 	}
@@ -125,24 +127,62 @@ func (c *Cluster) add(s *Server) {
 	c.in = append(c.in, s)
 }
 
-// TakeOut makes the load balancer give no more requests to a node, and PutBack
-// undoes it. Requests that the node has got go on.
-func (c *Cluster) TakeOut(s *Server) { c.take(s, true) }
-
-// PutBack makes the load balancer give requests to a node again.
-func (c *Cluster) PutBack(s *Server) { c.take(s, false) }
-
-func (c *Cluster) take(s *Server, out bool) {
+// TakeOut makes the load balancer give no more requests to a node, and waits
+// until those that it has given to it have ended.
+func (c *Cluster) TakeOut(t testing.TB, s *Server) {
+	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.out[s] = out
+	c.out[s] = true
+	for deadline := time.Now().Add(requestTimeout); c.busy[s] > 0; {
+		c.mu.Unlock()
+		time.Sleep(5 * time.Millisecond)
+		c.mu.Lock()
+		if time.Now().After(deadline) {
+			t.Fatalf("a node is still busy after %v", requestTimeout)
+		}
+	}
 }
 
-// balanced are the nodes to which the load balancer gives requests.
+// PutBack makes the load balancer give requests to a node again.
+func (c *Cluster) PutBack(s *Server) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.out, s)
+}
+
+// balanced are the nodes to which the load balancer may give requests.
 func (c *Cluster) balanced() []*Server {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(c.in), func(s *Server) bool { return c.out[s] })
+	return slices.Clone(c.in)
+}
+
+// enter tells whether a node may get a request, which leave ends.
+func (c *Cluster) enter(s *Server) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.out[s] {
+		c.busy[s]++
+	}
+	return !c.out[s]
+}
+
+func (c *Cluster) leave(s *Server) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy[s]--
+}
+
+// counted is the body of a node's answer, whose end is that of the request.
+type counted struct {
+	io.ReadCloser
+	leave func()
+}
+
+func (a *counted) Close() error {
+	a.leave()
+	return a.ReadCloser.Close()
 }
 
 // finish stops the nodes that run and checks the log.
@@ -182,11 +222,21 @@ func (c *Cluster) balance(t testing.TB) string {
 			failures := errors.New("no node takes a connection")
 			first := turn.Add(1)
 			for i := range uint64(len(nodes)) {
-				r.URL.Host = nodes[(first+i)%uint64(len(nodes))].Host()
+				node := nodes[(first+i)%uint64(len(nodes))]
+				if !c.enter(node) {
+					continue
+				}
+				leave := sync.OnceFunc(func() { c.leave(node) })
+				r.URL.Host = node.Host()
 				resp, err := try(r)
+				if err == nil {
+					resp.Body = &counted{resp.Body, leave}
+					return resp, nil
+				}
+				leave()
 				var dial *net.OpError
-				if err == nil || !errors.As(err, &dial) || dial.Op != "dial" {
-					return resp, err
+				if !errors.As(err, &dial) || dial.Op != "dial" {
+					return nil, err
 				}
 				failures = errors.Join(failures, err)
 			}

@@ -72,7 +72,10 @@ func stopEngine(t testing.TB, cmd *exec.Cmd, ended chan error, output *os.File, 
 		t.Log(err)
 	}
 	select {
-	case <-ended:
+	case err := <-ended:
+		if err != nil {
+			t.Logf("the Docker engine ended with %v", err)
+		}
 	case <-time.After(patience):
 		t.Errorf("the Docker engine did not stop within %v: %v", patience, cmd.Process.Kill())
 	}

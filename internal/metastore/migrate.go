@@ -83,9 +83,10 @@ func (s *Store) pending(ctx context.Context) ([]Migration, error) {
 // crash the next Migrate goes on. It does nothing if nothing is pending.
 func (s *Store) Migrate(ctx context.Context, progress func(Migration)) error {
 	pending, err := s.pending(ctx)
-	if err != nil || len(pending) == 0 {
+	if err != nil || len(pending) == 0 && s.usable() != ErrOutdated {
 		return err
 	}
+	// Without any another process has done it since this one looked.
 	for _, m := range pending {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -191,7 +191,8 @@ func (m *shared) live(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if err := m.beat(ctx); err != nil && ctx.Err() == nil && !isAway(err) {
+			// That the store is of a newer version its state says already.
+			if err := m.beat(ctx); err != nil && ctx.Err() == nil && !isAway(err) && !errors.Is(err, ErrNewer) {
 				m.store.log.Error("this node could not be announced", "error", err)
 			}
 		}

@@ -142,8 +142,8 @@ func (m *shared) refuses() error {
 	if m.lostPatience() {
 		return m.away()
 	}
-	if p := m.peers.Load(); p != nil {
-		return p.files
+	if p := m.peers.Load(); p != nil && p.files != nil {
+		return fmt.Errorf("%w: %w", fact.ErrUnavailable, p.files)
 	}
 	return nil
 }

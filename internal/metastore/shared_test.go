@@ -75,7 +75,7 @@ func sound(t testing.TB, s *store) eventlog.Head {
 }
 
 // until waits for what others bring about.
-func until(t tester, what string, is func() bool) {
+func until(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -92,15 +92,26 @@ func locked(t testing.TB, server *harness.Postgres, want int) {
 	})
 }
 
+// waiting is a context that tells when somebody begins to wait for its end, as
+// Update does once its change is queued.
+type waiting struct {
+	context.Context
+	begins func()
+}
+
+func (w waiting) Done() <-chan struct{} {
+	w.begins()
+	return w.Context.Done()
+}
+
 // decision is a decide with the keys that its Update names.
 type decision struct {
 	keys   registry.Keys
 	decide func(registry.View) (*registry.Change, error)
 }
 
-// together has changes decided in one batch.
-func together(t tester, s *store, decisions ...decision) []error {
-	t.Helper()
+// together has changes decided in one batch, in this order.
+func together(s *store, decisions ...decision) []error {
 	hold, holding := make(chan struct{}), make(chan struct{})
 	held := sync.OnceFunc(func() { close(holding) })
 	release := sync.OnceFunc(func() { close(hold) })
@@ -117,8 +128,10 @@ func together(t tester, s *store, decisions ...decision) []error {
 	<-holding
 	errs := make([]error, len(decisions))
 	for i, d := range decisions {
-		all.Go(func() { errs[i] = s.Update(context.Background(), caller, d.keys, d.decide) })
-		until(t, "the change is queued", func() bool { return s.Queued() > i })
+		queued := make(chan struct{})
+		ctx := waiting{context.Background(), sync.OnceFunc(func() { close(queued) })}
+		all.Go(func() { errs[i] = s.Update(ctx, caller, d.keys, d.decide) })
+		<-queued
 	}
 	release()
 	all.Wait()
@@ -343,7 +356,7 @@ func TestSharedCallersOfABatchAreToldOfTheirOwn(t *testing.T) {
 				}})
 			}
 			p.next(f)
-			for i, err := range together(t, s, decisions...) {
+			for i, err := range together(s, decisions...) {
 				if refused := i%3 == 2; refused != (err == errRefused) || !refused && err != nil {
 					t.Errorf("change %d gave %v", i, err)
 				}
@@ -478,7 +491,7 @@ func TestSharedOneThatFailsSpoilsNoOtherOfItsBatch(t *testing.T) {
 			if !c.event {
 				good = func(string) decision { return decision{decide: reads} }
 			}
-			for i, err := range together(t, s, good("a"), good("b"), c.bad, decision{decide: reads}, good("c"), decision{decide: reads}) {
+			for i, err := range together(s, good("a"), good("b"), c.bad, decision{decide: reads}, good("c"), decision{decide: reads}) {
 				switch {
 				case i != 2 && err != nil:
 					t.Errorf("change %d gave %v", i, err)
@@ -494,10 +507,4 @@ func TestSharedOneThatFailsSpoilsNoOtherOfItsBatch(t *testing.T) {
 func badPage(v registry.View) (*registry.Change, error) {
 	_, err := v.TagPage("demo", "", -1)
 	return nil, err
-}
-
-// tester is a test, or one case of a property.
-type tester interface {
-	Helper()
-	Fatalf(format string, args ...any)
 }

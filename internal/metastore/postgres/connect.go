@@ -22,7 +22,10 @@ const (
 	firstPause    = 20 * time.Millisecond
 	longestPause  = time.Second
 	// lockTimeout is how long a node that was paused or cut off keeps what its
-	// transaction has locked.
+	// transaction has locked, and so how long the others stand still: less than
+	// the 5 s in which they have to go on. (When a node dies the server sees the
+	// end of its connection at once.) One that merely was slow has its batch
+	// run again, so it is no matter of correctness.
 	lockTimeout = 3 * time.Second
 )
 

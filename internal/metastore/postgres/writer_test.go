@@ -290,12 +290,14 @@ func TestErrorsOfTheServerHaveTheirMeaning(t *testing.T) {
 	for code, want := range map[string]error{
 		"53100": database.ErrFull, "XX001": database.ErrCorrupt, "XX002": database.ErrCorrupt, "53300": database.ErrUnavailable,
 		"57014": database.ErrUnavailable, "25006": database.ErrUnavailable, "08006": database.ErrUnavailable,
+		"40001": database.ErrUnavailable, "40P01": database.ErrUnavailable, "55P03": database.ErrUnavailable,
+		"25P02": database.ErrAborted,
 	} {
 		if err := raise(code); !errors.Is(err, want) {
 			t.Errorf("%s is %v", code, err)
 		}
 	}
-	for _, code := range []string{"23505", "40001", "40P01", "08P01", "42P01"} {
+	for _, code := range []string{"23505", "08P01", "42P01"} {
 		err := raise(code)
 		for _, other := range []error{database.ErrFull, database.ErrBroken, database.ErrCorrupt, database.ErrUnavailable, database.ErrUnknown} {
 			if err == nil || errors.Is(err, other) {
