@@ -122,7 +122,7 @@ func TestSharedNodeWithOtherRulesIsNotFit(t *testing.T) {
 	}
 	p := startProxy(t, server.Host())
 	oldest := rules("a", map[string]string{"manifest.limit": "4MiB", "sha512": "on"})
-	oldest.proxy = p
+	oldest.proxy, oldest.connect = p, 200*time.Millisecond
 	a := join(t, server, oldest)
 	b := join(t, server, rules("b", map[string]string{"manifest.limit": "8MiB", "undo": "off"}))
 	c := join(t, server, rules("c", map[string]string{"undo": "off", "manifest.limit": "8MiB"}))
@@ -205,7 +205,7 @@ func TestSharedFilesBelongToOneNode(t *testing.T) {
 	files := func(name, folder string) node { return node{Node: metastore.Node{Name: name, Files: folder}} }
 	p := startProxy(t, server.Host())
 	first := files("a", "folder-1")
-	first.proxy = p
+	first.proxy, first.connect = p, 200*time.Millisecond
 	a := join(t, server, first)
 	if s, err := tryJoin(server, files("b", "folder-2")); !errors.Is(err, metastore.ErrInUse) || !strings.Contains(err.Error(), "(a)") {
 		t.Errorf("a second node: %v, %v", s, err)
