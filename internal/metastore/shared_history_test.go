@@ -125,15 +125,14 @@ func (w *world) askRepository(v registry.View, r string, a *answers) {
 
 // step is one change of a history.
 type step struct {
-	kind                   string
-	repository             string
-	content, other         string
-	tag, upload            string
-	asks                   string // "", "little" or "all"
-	keys                   registry.Keys
-	wrong                  bool // it is refused after all
-	generation             int64
-	withSHA512, secondHalf bool
+	kind           string
+	repository     string
+	content, other string
+	tag, upload    string
+	asks           string // "", "little" or "all"
+	keys           registry.Keys
+	wrong          bool // it is refused after all
+	generation     int64
 }
 
 var kinds = []string{"create", "store", "link", "unlink", "put", "put again", "delete", "tag", "untag", "identify",
