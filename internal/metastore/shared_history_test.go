@@ -305,6 +305,7 @@ func outcome(err error) string {
 // TestSharedHistoryIsTheSameAsOneByOne: random changes, many in a batch and with
 // whatever keys, see and do what they do one by one on SQLite.
 func TestSharedHistoryIsTheSameAsOneByOne(t *testing.T) {
+	t.Parallel()
 	o := metastore.Options{Now: func() time.Time { return time.Unix(1_800_000_000, 0) }}
 	single := &store{path: filepath.Join(t.TempDir(), "artifactstore.db"), options: o}
 	single.open(t)

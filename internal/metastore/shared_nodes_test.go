@@ -59,6 +59,7 @@ func holds(t testing.TB, s *store, name string, ttl time.Duration) (held bool, f
 
 // TestSharedLeaseIsOfOneNode: the fence grows whenever it goes to another.
 func TestSharedLeaseIsOfOneNode(t *testing.T) {
+	t.Parallel()
 	server := harness.StartPostgres(t)
 	a := join(t, server, node{Node: metastore.Node{Name: "a"}})
 	b := join(t, server, node{Node: metastore.Node{Name: "b"}, Options: metastore.Options{Now: anHourFast}})
@@ -90,6 +91,7 @@ func TestSharedLeaseIsOfOneNode(t *testing.T) {
 
 // TestSharedLeaseThatExpiresIsTakenByOne of all who ask at once.
 func TestSharedLeaseThatExpiresIsTakenByOne(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	for round := range 20 {
 		var won atomic.Int64
@@ -116,6 +118,7 @@ func TestSharedLeaseThatExpiresIsTakenByOne(t *testing.T) {
 
 // TestSharedNodeWithOtherRulesIsNotFit until those with which it differs have left.
 func TestSharedNodeWithOtherRulesIsNotFit(t *testing.T) {
+	t.Parallel()
 	server := harness.StartPostgres(t)
 	rules := func(name string, rules map[string]string) node {
 		return node{Node: metastore.Node{Name: name, Rules: rules}}
@@ -195,6 +198,7 @@ func TestSharedNodeWithAnotherPlaceIsRefused(t *testing.T) {
 
 // TestSharedNodeWithAnotherClockIsNotFit, however the clock of the log stands.
 func TestSharedNodeWithAnotherClockIsNotFit(t *testing.T) {
+	t.Parallel()
 	server := harness.StartPostgres(t)
 	a := join(t, server, node{Node: metastore.Node{Name: "a"}})
 	b := join(t, server, node{Node: metastore.Node{Name: "b"}, Options: metastore.Options{Now: anHourFast}})
@@ -212,6 +216,7 @@ func TestSharedNodeWithAnotherClockIsNotFit(t *testing.T) {
 }
 
 func TestSharedTracesOfDeadNodesAreForgotten(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	const day = 25 * 3600 * 1_000_000
 	a.server.SQL(t, fmt.Sprintf("INSERT INTO nodes VALUES ('x', 'dead', '', '{}', '', 1, 1); INSERT INTO commits VALUES ('x', 'mark', 1);"+
@@ -231,6 +236,7 @@ func TestSharedTracesOfDeadNodesAreForgotten(t *testing.T) {
 // TestSharedFilesBelongToOneNode: a second one is refused, and one that was
 // replaced takes no more changes.
 func TestSharedFilesBelongToOneNode(t *testing.T) {
+	t.Parallel()
 	server := harness.StartPostgres(t)
 	files := func(name, folder string) node { return node{Node: metastore.Node{Name: name, Files: folder}} }
 	p := startProxy(t, server.Host())
@@ -265,6 +271,7 @@ func TestSharedFilesBelongToOneNode(t *testing.T) {
 
 // TestSharedCommitsWakeThoseWhoWaitOnOtherNodes.
 func TestSharedCommitsWakeThoseWhoWaitOnOtherNodes(t *testing.T) {
+	t.Parallel()
 	server := harness.StartPostgres(t)
 	p := startProxy(t, server.Host())
 	a := join(t, server, node{Node: metastore.Node{Name: "a"}})
@@ -294,6 +301,7 @@ func TestSharedCommitsWakeThoseWhoWaitOnOtherNodes(t *testing.T) {
 // TestSharedNodeThatHoldsTheLockIsPaused: the others go on, and what it was
 // deciding is decided anew.
 func TestSharedNodeThatHoldsTheLockIsPaused(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	hold, holding := make(chan struct{}), make(chan struct{})
 	begun := sync.OnceFunc(func() { close(holding) })
@@ -321,6 +329,7 @@ func TestSharedNodeThatHoldsTheLockIsPaused(t *testing.T) {
 
 // TestSharedNodeIsCutOffUnderLoad again and again, beside one that is not.
 func TestSharedNodeIsCutOffUnderLoad(t *testing.T) {
+	t.Parallel()
 	callers, rounds := 32, 12
 	if full() {
 		rounds = 200
@@ -390,6 +399,7 @@ func TestSharedNodeIsCutOffUnderLoad(t *testing.T) {
 
 // TestSharedCloseDoesNotWaitForADatabaseThatIsAway: those who wait are told.
 func TestSharedCloseDoesNotWaitForADatabaseThatIsAway(t *testing.T) {
+	t.Parallel()
 	for _, noticed := range []bool{true, false} {
 		t.Run(fmt.Sprint("noticed before ", noticed), func(t *testing.T) {
 			s, _, p := lostCommit(t, node{Options: metastore.Options{Patience: time.Hour}, connect: 10 * time.Minute})
@@ -422,6 +432,7 @@ func TestSharedCloseDoesNotWaitForADatabaseThatIsAway(t *testing.T) {
 
 // TestSharedChangesThatWerePutBackAreAnswered, also when the store is closed meanwhile.
 func TestSharedChangesThatWerePutBackAreAnswered(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	big := decision{decide: decided(&registry.Change{Entries: []registry.Entry{stored(repeat("x", 9<<20))}})}
 	var order []int
@@ -456,6 +467,7 @@ func TestSharedChangesThatWerePutBackAreAnswered(t *testing.T) {
 
 // TestSharedMigrationsRunOnce, whoever runs them.
 func TestSharedMigrationsRunOnce(t *testing.T) {
+	t.Parallel()
 	server := harness.StartPostgres(t)
 	var stores []*store
 	for range 5 {
@@ -486,6 +498,7 @@ func TestSharedMigrationsRunOnce(t *testing.T) {
 
 // TestSharedMigrationRunsBesideNodes that commit to the tables that it changes.
 func TestSharedMigrationRunsBesideNodes(t *testing.T) {
+	t.Parallel()
 	a, _ := two(t)
 	stop := make(chan struct{})
 	var all sync.WaitGroup
@@ -526,6 +539,7 @@ func TestSharedMigrationRunsBesideNodes(t *testing.T) {
 
 // TestSharedOlderProgramStopsWhenTheFormatIsRaised: not a row of it is written.
 func TestSharedOlderProgramStopsWhenTheFormatIsRaised(t *testing.T) {
+	t.Parallel()
 	server := harness.StartPostgres(t)
 	a := join(t, server, node{Node: metastore.Node{Name: "a"}})
 	a.update(t, facts(&fact.RepositoryCreated{Repository: "demo"}))
@@ -552,6 +566,7 @@ func TestSharedOlderProgramStopsWhenTheFormatIsRaised(t *testing.T) {
 
 // TestSharedKindsRaiseTheFormat, live and received.
 func TestSharedKindsRaiseTheFormat(t *testing.T) {
+	t.Parallel()
 	a, _ := two(t)
 	format := func(s *store) string { return s.server.SQL(t, "SELECT format FROM head") }
 	a.update(t, facts(&fact.RepositoryCreated{Repository: "demo"}))
@@ -579,6 +594,7 @@ func TestSharedKindsRaiseTheFormat(t *testing.T) {
 // TestSharedRebuildKeepsOthersOut: no node decides by views that are not whole,
 // also one that opened the store since.
 func TestSharedRebuildKeepsOthersOut(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	a.update(t, facts(&fact.RepositoryCreated{Repository: "demo"}))
 	if err := a.Rebuild(t.Context(), nil); !errors.Is(err, metastore.ErrInUse) || !strings.Contains(err.Error(), "b") {
