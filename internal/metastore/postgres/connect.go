@@ -38,7 +38,9 @@ func parse(o Options) (*pgconn.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the DSN of the database cannot be used: %s", reason(o.DSN, err))
 	}
-	if config.ValidateConnect == nil && !o.ReadOnly {
+	if !o.ReadOnly {
+		// Whatever target_session_attrs says: with prefer-standby readers would
+		// not see what the writer has just written.
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	config.RuntimeParams["client_encoding"] = "UTF8"

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"artifactstore/conformance/harness"
+	"artifactstore/internal/metastore/database"
 	"artifactstore/internal/metastore/postgres"
 )
 
@@ -72,6 +73,23 @@ func TestSeveralHosts(t *testing.T) {
 	makeTables(t, db)
 	must(t, write(t, db.Writer(), row(1)))
 	expect(t, read(t, db, 1, "SELECT k FROM t"), []any{int64(1)})
+}
+
+// TestReadersReadWhatIsWritten: readers do not go to a standby that comes up
+// later, whatever the DSN prefers.
+func TestReadersReadWhatIsWritten(t *testing.T) {
+	server := harness.StartPrivatePostgres(t)
+	standby := server.Standby(t)
+	must(t, standby.Kill())
+	db := openAt(t, postgres.Options{DSN: server.DSNAt(standby.Host(), server.Host()) + "&target_session_attrs=prefer-standby"})
+	must(t, standby.Start())
+	// More than the one connection that there is already.
+	must(t, db.Read(t.Context(), func(database.Conn) error {
+		if in := read(t, db, 1, "SELECT pg_is_in_recovery()"); in[0][0] != int64(0) {
+			t.Error("a reader is on the standby")
+		}
+		return nil
+	}))
 }
 
 func TestServersThatWillNotDo(t *testing.T) {
