@@ -105,3 +105,35 @@ func TestServersThatWillNotDo(t *testing.T) {
 		t.Errorf("a search_path of nothing: %v", err)
 	}
 }
+
+// TestConnectionsBeginAsPgBouncerAllows: it refuses all other parameters.
+func TestConnectionsBeginAsPgBouncerAllows(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	said := make(chan []byte, 1)
+	go func() {
+		client, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = client.Close() }()
+		packet := make([]byte, 4096)
+		n, _ := client.Read(packet)
+		said <- packet[:n]
+	}()
+	_, err = postgres.Open(t.Context(), postgres.Options{DSN: "postgres://user@" + listener.Addr().String() + "/db?sslmode=disable",
+		Name: "node", ConnectTimeout: 5 * time.Second})
+	if err == nil {
+		t.Error("it was no server")
+	}
+	must(t, listener.Close())
+	const header = 8 // length and protocol
+	words := strings.Split(strings.TrimRight(string((<-said)[header:]), "\x00"), "\x00")
+	for i := 0; i < len(words); i += 2 {
+		switch words[i] {
+		case "user", "database", "client_encoding", "application_name":
+		default:
+			t.Errorf("parameter %s", words[i])
+		}
+	}
+}
