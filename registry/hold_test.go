@@ -3,12 +3,14 @@ package registry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
 
+	"artifactstore/eventlog"
 	"artifactstore/internal/dataplane"
 	"artifactstore/registry"
 	"artifactstore/registry/fact"
@@ -292,4 +294,29 @@ func TestContentLinks(t *testing.T) {
 	if _, err := c.Link(t.Context()); !errors.Is(err, failed) {
 		t.Errorf("Link: %v", err)
 	}
+}
+
+// away is a data plane whose store cannot be reached.
+type away struct{ registry.Bytes }
+
+var errAway = fmt.Errorf("no answer: %w", fact.ErrUnavailable)
+
+func (away) Present(context.Context, fact.Receipt, eventlog.Sequence, int64) (bool, error) {
+	return false, errAway
+}
+func (away) Link(context.Context, fact.Receipt, int64) (string, error) { return "", errAway }
+func (away) Discard(context.Context, fact.Staged) error                { return errAway }
+
+func TestStoreThatIsAwayIsUnavailable(t *testing.T) {
+	w := open(t, registry.Options{})
+	one := w.node(t, nil)
+	push(t, one.Repository, large)
+	token := one.start(t, large)
+	two := w.node(t, func(b registry.Bytes) registry.Bytes { return away{b} })
+	c, err := two.Blob(t.Context(), digest(large))
+	must(t, err)
+	refused(t, c.Check(t.Context()), registry.Unavailable)
+	_, err = c.Link(t.Context())
+	refused(t, err, registry.Unavailable)
+	refused(t, two.CancelUpload(t.Context(), token), registry.Unavailable)
 }
