@@ -122,7 +122,7 @@ func (d *Driver) finish(ctx context.Context, u upload, parts []part, size int64,
 		if err != nil && ctx.Err() != nil {
 			return err
 		}
-		if err = d.settled(ctx, u.key, size, err); err == nil || gone(err) || round == rounds {
+		if err = d.settled(ctx, u.key, size, err); err == nil || gone(err) || errors.Is(err, errHangs) || round == rounds {
 			return err
 		}
 	}
