@@ -248,22 +248,33 @@ func TestAnUploadWhoseLastBytesDiedWithTheirProcessIsUnknown(t *testing.T) {
 
 // Another node ends the upload while its object is being published: the object
 // that appears afterwards is not left behind.
-func TestAnObjectOfAnUploadThatWasCancelledElsewhereIsRemoved(t *testing.T) {
-	w := open(t, registry.Options{})
-	two := w.node(t, nil)
-	var token, locator string
-	one := w.node(t, func(b registry.Bytes) registry.Bytes {
-		return &publishing{b, func(ctx context.Context, s fact.Staged) error {
-			locator = s.Locator
-			must(t, two.CancelUpload(ctx, token))
-			return b.Publish(ctx, s)
-		}}
-	})
-	token = one.start(t, "")
-	_, err := one.FinishUpload(t.Context(), token, whole(large), digest(large))
-	refused(t, err, registry.BlobUploadUnknown)
-	if _, err := w.driver.Size(t.Context(), locator); !errors.Is(err, storagedriver.ErrNotExist) {
-		t.Errorf("the object is left: %v", err)
+func TestAnObjectOfAnUploadThatWasEndedElsewhereIsRemoved(t *testing.T) {
+	for name, end := range map[string]func(*world, node, string) error{
+		"cancelled": func(_ *world, n node, token string) error { return n.CancelUpload(t.Context(), token) },
+		"expired": func(w *world, n node, _ string) error {
+			w.clock.advance(48 * time.Hour)
+			_, err := n.PurgeUploads(t.Context())
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := open(t, registry.Options{})
+			two := w.node(t, nil)
+			var token, locator string
+			one := w.node(t, func(b registry.Bytes) registry.Bytes {
+				return &publishing{b, func(ctx context.Context, s fact.Staged) error {
+					locator = s.Locator
+					must(t, end(w, two, token))
+					return b.Publish(ctx, s)
+				}}
+			})
+			token = one.start(t, "")
+			_, err := one.FinishUpload(t.Context(), token, whole(large), digest(large))
+			refused(t, err, registry.BlobUploadUnknown)
+			if _, err := w.driver.Size(t.Context(), locator); !errors.Is(err, storagedriver.ErrNotExist) {
+				t.Errorf("the object is left: %v", err)
+			}
+		})
 	}
 }
 
