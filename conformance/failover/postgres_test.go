@@ -145,6 +145,12 @@ func awaitReadiness(t *testing.T, i int, node *harness.Server, status int) {
 // standby, which every commit has waited for, the primary.
 func TestFailoverToSynchronousStandby(t *testing.T) {
 	t.Parallel() // much of it is waiting
+	for round := range max(1, rounds(t)/5) {
+		t.Run(fmt.Sprintf("round %d", round+1), failOver)
+	}
+}
+
+func failOver(t *testing.T) {
 	p := harness.StartPrivatePostgres(t)
 	standby := p.Standby(t)
 	c := harness.StartCluster(t, nodes, harness.ClusterOptions{Postgres: p, Env: environment,

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/admin"
@@ -196,6 +197,11 @@ func TestWhatIsDescribedIsAnswered(t *testing.T) {
 	s := newServer(t, func(o *settings) {
 		o.registry.AllowSparse = true
 		o.admin.Held = share
+		o.admin.Nodes = func() []admin.Node {
+			since := time.Date(2026, 11, 23, 23, 34, 36, 0, time.UTC)
+			return []admin.Node{{Name: "node1", Version: "1", Started: since, Seen: since, Self: true},
+				{Name: "node2", Version: "1", Started: since, Seen: since, Problem: "the configuration differs"}}
+		}
 		o.admin.Metrics = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 			fmt.Fprintln(w, "up 1")

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -83,7 +84,7 @@ func (s *Store) pending(ctx context.Context) ([]Migration, error) {
 // crash the next Migrate goes on. It does nothing if nothing is pending.
 func (s *Store) Migrate(ctx context.Context, progress func(Migration)) error {
 	pending, err := s.pending(ctx)
-	if err != nil || len(pending) == 0 && s.usable() != ErrOutdated {
+	if err != nil || len(pending) == 0 && !errors.Is(s.usable(), ErrOutdated) {
 		return err
 	}
 	// Without any another process has done it since this one looked.

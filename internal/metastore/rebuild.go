@@ -82,7 +82,8 @@ func (s *Store) beginRebuild(ctx context.Context) (from, end eventlog.Head, err 
 			return err
 		}
 		for _, view := range views {
-			if err := w.Exec(view.clearSQL); err != nil {
+			// As a script, it may take as long as it takes.
+			if err := w.Script(view.clearSQL); err != nil {
 				return fmt.Errorf("empty view %s: %w", view.name, err)
 			}
 		}

@@ -125,15 +125,14 @@ func (w *world) askRepository(v registry.View, r string, a *answers) {
 
 // step is one change of a history.
 type step struct {
-	kind                   string
-	repository             string
-	content, other         string
-	tag, upload            string
-	asks                   string // "", "little" or "all"
-	keys                   registry.Keys
-	wrong                  bool // it is refused after all
-	generation             int64
-	withSHA512, secondHalf bool
+	kind           string
+	repository     string
+	content, other string
+	tag, upload    string
+	asks           string // "", "little" or "all"
+	keys           registry.Keys
+	wrong          bool // it is refused after all
+	generation     int64
 }
 
 var kinds = []string{"create", "store", "link", "unlink", "put", "put again", "delete", "tag", "untag", "identify",
@@ -306,6 +305,7 @@ func outcome(err error) string {
 // TestSharedHistoryIsTheSameAsOneByOne: random changes, many in a batch and with
 // whatever keys, see and do what they do one by one on SQLite.
 func TestSharedHistoryIsTheSameAsOneByOne(t *testing.T) {
+	t.Parallel()
 	o := metastore.Options{Now: func() time.Time { return time.Unix(1_800_000_000, 0) }}
 	single := &store{path: filepath.Join(t.TempDir(), "artifactstore.db"), options: o}
 	single.open(t)

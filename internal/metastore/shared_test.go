@@ -141,6 +141,7 @@ func together(s *store, decisions ...decision) []error {
 // TestSharedDecisionSeesWhatWasCommittedWhileItWaited: the statement that waits
 // for the lock has an old snapshot once it has it.
 func TestSharedDecisionSeesWhatWasCommittedWhileItWaited(t *testing.T) {
+	t.Parallel()
 	all := registry.Keys{
 		Repositories: []string{"demo", "new"}, Tags: []string{"latest", "v2"}, Uploads: []string{"u", "u2"},
 		Digests: []identity.Digest{primary("second"), digest(identity.SHA256, "second"), digest(identity.SHA512, "first")},
@@ -214,6 +215,7 @@ func TestSharedDecisionSeesWhatWasCommittedWhileItWaited(t *testing.T) {
 // TestSharedNodesContendForTheSameRows: each change builds on the one before
 // it, on whichever node that was.
 func TestSharedNodesContendForTheSameRows(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	const images, callers, rounds = 7, 4, 60
 	a.update(t, facts(&fact.RepositoryCreated{Repository: "demo"}))
@@ -312,12 +314,14 @@ func done(t testing.TB, s *store) int {
 // TestSharedCommitThatIsLostIsSettled: whatever becomes of it, the change is
 // done once and its caller is told so.
 func TestSharedCommitThatIsLostIsSettled(t *testing.T) {
+	t.Parallel()
 	for what, decide := range changes {
 		for _, fates := range [][]fate{
 			{unheard}, {unanswered}, {late}, {stuck},
 			{unanswered, unanswered, unheard}, {unheard, unanswered}, {late, unheard, unanswered}, {unheard, late},
 		} {
 			t.Run(fmt.Sprintf("%s of which the commit %s", what, fates), func(t *testing.T) {
+				t.Parallel()
 				s, other, p := lostCommit(t, node{})
 				var told metastore.Batch
 				p.next(fates...)
@@ -343,6 +347,7 @@ func TestSharedCommitThatIsLostIsSettled(t *testing.T) {
 // TestSharedCallersOfABatchAreToldOfTheirOwn: the outcome of a batch that was
 // lost is that of each of its changes.
 func TestSharedCallersOfABatchAreToldOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	for _, f := range []fate{unheard, unanswered, late} {
 		t.Run(string(f), func(t *testing.T) {
 			s, _, p := lostCommit(t, node{})
@@ -369,9 +374,11 @@ func TestSharedCallersOfABatchAreToldOfTheirOwn(t *testing.T) {
 // TestSharedOutcomeIsUnknownOnlyIfTheDatabaseStaysAway and then nobody waits
 // for it any more, until it is there again.
 func TestSharedOutcomeIsUnknownOnlyIfTheDatabaseStaysAway(t *testing.T) {
+	t.Parallel()
 	for what, decide := range changes {
 		for _, f := range []fate{unheard, unanswered} {
 			t.Run(fmt.Sprintf("%s, the commit %s", what, f), func(t *testing.T) {
+				t.Parallel()
 				s, other, p := lostCommit(t, node{Options: metastore.Options{Patience: 200 * time.Millisecond}, connect: 100 * time.Millisecond})
 				err := s.Update(t.Context(), caller, registry.Keys{}, func(v registry.View) (*registry.Change, error) {
 					p.mu.Lock()
@@ -408,6 +415,7 @@ func TestSharedOutcomeIsUnknownOnlyIfTheDatabaseStaysAway(t *testing.T) {
 
 // TestSharedNodeThatStaysAwayIsNotHealthy whatever else its committer tries.
 func TestSharedNodeThatStaysAwayIsNotHealthy(t *testing.T) {
+	t.Parallel()
 	s, _, p := lostCommit(t, node{Options: metastore.Options{Patience: 100 * time.Millisecond}, connect: 50 * time.Millisecond})
 	p.set(true)
 	err := s.try(facts(&fact.RepositoryCreated{Repository: "r"}))
@@ -426,6 +434,7 @@ func TestSharedNodeThatStaysAwayIsNotHealthy(t *testing.T) {
 
 // TestSharedChangesWaitForADatabaseThatComesBack.
 func TestSharedChangesWaitForADatabaseThatComesBack(t *testing.T) {
+	t.Parallel()
 	s, _, p := lostCommit(t, node{})
 	p.set(true)
 	var all sync.WaitGroup
@@ -446,6 +455,7 @@ func TestSharedChangesWaitForADatabaseThatComesBack(t *testing.T) {
 // TestSharedOneThatFailsSpoilsNoOtherOfItsBatch: in PostgreSQL an error of a
 // statement ends the transaction of all.
 func TestSharedOneThatFailsSpoilsNoOtherOfItsBatch(t *testing.T) {
+	t.Parallel()
 	repo := func(name string) func(registry.View) (*registry.Change, error) {
 		return decided(facts(&fact.RepositoryCreated{Repository: name}))
 	}
