@@ -38,7 +38,7 @@ func (c *Content) Check(ctx context.Context) error {
 	if err == nil && !present {
 		return c.gone(fact.ErrGone)
 	}
-	return err
+	return storage(err)
 }
 
 // gone is the refusal for content whose bytes are missing or damaged.
@@ -57,7 +57,8 @@ func (c *Content) Link(ctx context.Context) (string, error) {
 	if int64(len(c.inline)) == c.Size {
 		return "", nil
 	}
-	return c.plane.Link(ctx, c.blob.Receipt, c.Size)
+	url, err := c.plane.Link(ctx, c.blob.Receipt, c.Size)
+	return url, storage(err)
 }
 
 // Open reads length bytes from offset; length -1 means to the end. The range

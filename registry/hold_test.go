@@ -3,12 +3,14 @@ package registry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
 
+	"artifactstore/eventlog"
 	"artifactstore/internal/dataplane"
 	"artifactstore/registry"
 	"artifactstore/registry/fact"
@@ -246,22 +248,33 @@ func TestAnUploadWhoseLastBytesDiedWithTheirProcessIsUnknown(t *testing.T) {
 
 // Another node ends the upload while its object is being published: the object
 // that appears afterwards is not left behind.
-func TestAnObjectOfAnUploadThatWasCancelledElsewhereIsRemoved(t *testing.T) {
-	w := open(t, registry.Options{})
-	two := w.node(t, nil)
-	var token, locator string
-	one := w.node(t, func(b registry.Bytes) registry.Bytes {
-		return &publishing{b, func(ctx context.Context, s fact.Staged) error {
-			locator = s.Locator
-			must(t, two.CancelUpload(ctx, token))
-			return b.Publish(ctx, s)
-		}}
-	})
-	token = one.start(t, "")
-	_, err := one.FinishUpload(t.Context(), token, whole(large), digest(large))
-	refused(t, err, registry.BlobUploadUnknown)
-	if _, err := w.driver.Size(t.Context(), locator); !errors.Is(err, storagedriver.ErrNotExist) {
-		t.Errorf("the object is left: %v", err)
+func TestAnObjectOfAnUploadThatWasEndedElsewhereIsRemoved(t *testing.T) {
+	for name, end := range map[string]func(*world, node, string) error{
+		"cancelled": func(_ *world, n node, token string) error { return n.CancelUpload(t.Context(), token) },
+		"expired": func(w *world, n node, _ string) error {
+			w.clock.advance(48 * time.Hour)
+			_, err := n.PurgeUploads(t.Context())
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := open(t, registry.Options{})
+			two := w.node(t, nil)
+			var token, locator string
+			one := w.node(t, func(b registry.Bytes) registry.Bytes {
+				return &publishing{b, func(ctx context.Context, s fact.Staged) error {
+					locator = s.Locator
+					must(t, end(w, two, token))
+					return b.Publish(ctx, s)
+				}}
+			})
+			token = one.start(t, "")
+			_, err := one.FinishUpload(t.Context(), token, whole(large), digest(large))
+			refused(t, err, registry.BlobUploadUnknown)
+			if _, err := w.driver.Size(t.Context(), locator); !errors.Is(err, storagedriver.ErrNotExist) {
+				t.Errorf("the object is left: %v", err)
+			}
+		})
 	}
 }
 
@@ -292,4 +305,29 @@ func TestContentLinks(t *testing.T) {
 	if _, err := c.Link(t.Context()); !errors.Is(err, failed) {
 		t.Errorf("Link: %v", err)
 	}
+}
+
+// away is a data plane whose store cannot be reached.
+type away struct{ registry.Bytes }
+
+var errAway = fmt.Errorf("no answer: %w", fact.ErrUnavailable)
+
+func (away) Present(context.Context, fact.Receipt, eventlog.Sequence, int64) (bool, error) {
+	return false, errAway
+}
+func (away) Link(context.Context, fact.Receipt, int64) (string, error) { return "", errAway }
+func (away) Discard(context.Context, fact.Staged) error                { return errAway }
+
+func TestStoreThatIsAwayIsUnavailable(t *testing.T) {
+	w := open(t, registry.Options{})
+	one := w.node(t, nil)
+	push(t, one.Repository, large)
+	token := one.start(t, large)
+	two := w.node(t, func(b registry.Bytes) registry.Bytes { return away{b} })
+	c, err := two.Blob(t.Context(), digest(large))
+	must(t, err)
+	refused(t, c.Check(t.Context()), registry.Unavailable)
+	_, err = c.Link(t.Context())
+	refused(t, err, registry.Unavailable)
+	refused(t, two.CancelUpload(t.Context(), token), registry.Unavailable)
 }

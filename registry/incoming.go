@@ -309,21 +309,27 @@ func (in *incoming) settle(ctx context.Context) {
 }
 
 // withdraw removes an object that was published for a session which another
-// process has cancelled meanwhile: that one may have looked for the object
-// before it was there, and no commit can name it any more.
+// process has cancelled meanwhile, or dropped as expired: that one may have
+// looked for the object before it was there, and no commit can name it any more.
+// One that has finished the session may have named it, and been dropped since.
 func (in *incoming) withdraw(ctx context.Context) {
 	if !in.placed || in.up.Staged.Locator == "" {
 		return
 	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	cancelled := false
+	unnamed := false
 	err := in.r.ledger.Read(ctx, func(v View) error {
 		up, err := v.Upload(in.up.ID)
-		cancelled = up != nil && up.State == UploadCancelled
+		if err != nil || up != nil {
+			unnamed = up != nil && up.State == UploadCancelled
+			return err
+		}
+		known, err := v.Blob(in.sealed.Digests.Primary())
+		unnamed = err == nil && (known == nil || known.Receipt != in.sealed.Receipt)
 		return err
 	})
-	if err == nil && cancelled {
+	if err == nil && unnamed {
 		err = in.r.bytes.Discard(ctx, in.up.Staged)
 	}
 	if err != nil {

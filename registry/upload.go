@@ -396,7 +396,7 @@ func (r *Repository) CancelUpload(ctx context.Context, token string) error {
 	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	return r.discard(ctx, row, false)
+	return storage(r.discard(ctx, row, false))
 }
 
 // abandon drops what a request without a session has staged.

@@ -264,3 +264,23 @@ func TestLinks(t *testing.T) {
 		t.Errorf("Link of a driver that cannot: %q, %v", url, err)
 	}
 }
+
+// TestASequenceThatBeginsAgainIsDiscardedFirst: an earlier attempt, by another
+// process that may still be at work, has left no more than its name.
+func TestASequenceThatBeginsAgainIsDiscardedFirst(t *testing.T) {
+	p, _, ops := watched(t, dataplane.Options{BootID: "boot"})
+	s := fact.Staged{ID: "a"}
+	row := s
+	must(t, p.Ingest(t.Context(), &s, bytes.NewReader(random(100_000, 60)), func(spilled fact.Staged) error {
+		row = spilled
+		return nil
+	}))
+	if n := ops.count(observe.Discard); n != 0 {
+		t.Errorf("a new sequence is discarded %d times", n)
+	}
+	ops.ops = nil
+	ingest(t, p, &row, random(50_000, 61))
+	if i := slices.Index(ops.ops, observe.Discard); i < 0 || i > slices.Index(ops.ops, observe.Stage) {
+		t.Errorf("the driver did %q", ops.ops)
+	}
+}

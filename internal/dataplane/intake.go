@@ -37,10 +37,13 @@ type intake struct {
 //
 // The row that spill writes names the object before it can exist. A crash
 // after it leaves a row and perhaps a staged object, whose bytes nobody counts
-// on: s.Offset is still that of the inline bytes.
+// on: s.Offset is still that of the inline bytes. What an attempt before this
+// one has staged, here or on a node that is still at work, is discarded: else it
+// could become an object where this one does.
 func (p *Plane) begin(ctx context.Context, s *fact.Staged, spill func(fact.Staged) error, also []identity.Algorithm) (*intake, error) {
 	next := *s
-	if next.Store == "" {
+	again := next.Store != ""
+	if !again {
 		next.Store = p.writeTo
 		next.Boot = p.o.BootID
 	}
@@ -52,6 +55,11 @@ func (p *Plane) begin(ctx context.Context, s *fact.Staged, spill func(fact.Stage
 		return nil, err
 	}
 	*s = next
+	if again {
+		if err := driver.Discard(ctx, s.ID, nil); err != nil {
+			return nil, failure("discard what was staged before", err)
+		}
+	}
 	stage, err := driver.Stage(ctx, s.ID)
 	if err != nil {
 		p.rooms[s.Store].forget()

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
 )
 
 const (
@@ -26,7 +28,8 @@ const (
 	maxBackoff   = 5 * time.Second
 
 	// patience is how long a request may go without sending or receiving a
-	// byte. Putting a large object together takes some servers longer.
+	// byte; the second time it fails. Putting a large object together takes some
+	// servers longer.
 	patience         = time.Minute
 	completePatience = 15 * time.Minute
 )
@@ -78,6 +81,7 @@ func (o Options) client(endpoint string, keys *fileKeys, over *http.Client) func
 		so.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		so.DisableLogOutputChecksumValidationSkipped = true
 		so.HTTPClient = &transport{over}
+		so.APIOptions = append(so.APIOptions, begin)
 		so.Retryer = retry.NewStandard(func(ro *retry.StandardOptions) {
 			ro.MaxAttempts = attempts
 			ro.MaxBackoff = maxBackoff
@@ -99,6 +103,9 @@ func backoff(attempt int, _ error) (time.Duration, error) {
 // passing tells what the SDK does not count among the errors that pass:
 // answers that break off, and codes that ask to come again.
 func passing(err error) aws.Ternary {
+	if errors.Is(err, errHangs) {
+		return aws.FalseTernary
+	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		switch api.ErrorCode() {
@@ -140,6 +147,21 @@ type stalled struct{}
 func (stalled) Error() string { return "the connection made no progress" }
 func (stalled) Timeout() bool { return true }
 
+// errHangs ends a request that has stalled before. There is no other attempt:
+// ten of them would be more time than whoever waits for it has.
+var errHangs = errors.New("the connection made no progress, again")
+
+type stallsKey struct{}
+
+// begin lets a request count how often its attempts have stalled.
+func begin(stack *middleware.Stack) error {
+	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("begin", func(ctx context.Context, in middleware.InitializeInput,
+		next middleware.InitializeHandler,
+	) (middleware.InitializeOutput, middleware.Metadata, error) {
+		return next.HandleInitialize(context.WithValue(ctx, stallsKey{}, new(atomic.Int32)), in)
+	}), middleware.Before)
+}
+
 type patienceKey struct{}
 
 // patiently is for requests that S3 needs long to answer.
@@ -167,10 +189,13 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	w.timer.Stop()
 	if err != nil {
 		defer cancel(nil)
-		if errors.Is(context.Cause(ctx), errStalled) {
-			return nil, errStalled
+		if !errors.Is(context.Cause(ctx), errStalled) {
+			return nil, err
 		}
-		return nil, err
+		if stalls, ok := ctx.Value(stallsKey{}).(*atomic.Int32); ok && stalls.Add(1) > 1 {
+			return nil, errHangs
+		}
+		return nil, errStalled
 	}
 	resp.Body = receiving{resp.Body, w, ctx}
 	return resp, nil

@@ -80,7 +80,7 @@ func failure(doing string, err error) error {
 		return fmt.Errorf("%s: %w: %w", doing, storagedriver.ErrUnavailable, context.DeadlineExceeded)
 	case errors.As(err, &sent):
 		return fmt.Errorf("%s: %w: %w", doing, storagedriver.ErrUnavailable, sent.Err)
-	case errors.Is(err, errStalled) || passing(err) == aws.TrueTernary:
+	case errors.Is(err, errStalled) || errors.Is(err, errHangs) || passing(err) == aws.TrueTernary:
 		return fmt.Errorf("%s: %w: %w", doing, storagedriver.ErrUnavailable, innermost(err))
 	default:
 		return fmt.Errorf("%s: %w", doing, innermost(err))

@@ -65,3 +65,8 @@ func Do(over http.RoundTripper, patience time.Duration, req *http.Request) (*htt
 	t := &transport{&http.Client{Transport: over}}
 	return t.Do(req.WithContext(patiently(req.Context(), patience)))
 }
+
+// Patiently is patiently, also for less patience.
+func Patiently(ctx context.Context, patience time.Duration) context.Context {
+	return patiently(ctx, patience)
+}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"artifactstore/conformance/harness"
 	"artifactstore/storagedriver"
@@ -258,5 +259,19 @@ func TestReadingEndsWhereAnotherObjectBegins(t *testing.T) {
 	}
 	if n, err := io.Copy(io.Discard, r); err == nil || n != 100_000 {
 		t.Errorf("read %d bytes of two objects: %v", n, err)
+	}
+}
+
+// TestRequestsThatHangEnd: ten attempts of a minute each would be too much.
+func TestRequestsThatHangEnd(t *testing.T) {
+	_, proxy, d := faulty(t)
+	proxy.Set(func(*http.Request) harness.Fault { return harness.Fault{Delay: time.Hour} })
+	ctx := s3.Patiently(t.Context(), 200*time.Millisecond)
+	proxy.Reset()
+	if _, err := d.Size(ctx, d.Locate("a", blake3)); !errors.Is(err, storagedriver.ErrUnavailable) {
+		t.Errorf("a server that does not answer: %v", err)
+	}
+	if n := proxy.Counts()["HeadObject"]; n != 2 {
+		t.Errorf("it was asked %d times", n)
 	}
 }

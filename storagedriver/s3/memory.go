@@ -22,7 +22,7 @@ type memory struct {
 // known is what this process has to do with an id.
 type known struct {
 	open   int      // stages that are open
-	remote bool     // something may be in the bucket
+	remote bool     // something may be in the bucket, also of another process
 	held   *holding // what Hold was called for
 }
 
@@ -77,12 +77,14 @@ func (m *memory) opened(id string, remote bool) {
 	k.remote = k.remote || remote
 }
 
-// closed counts it no more.
+// closed counts it no more. Unless it holds something, another process may go
+// on with the id from now on.
 func (m *memory) closed(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if k := m.ids[id]; k != nil && k.open > 0 {
 		k.open--
+		k.remote = k.remote || k.held == nil
 	}
 }
 
@@ -130,12 +132,14 @@ func (k *known) drop() {
 	}
 }
 
-// release forgets what is held for an id.
+// release forgets what is held for an id, with which another process may go on
+// from now on.
 func (m *memory) release(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if k := m.ids[id]; k != nil {
 		k.drop()
+		k.remote = true
 	}
 }
 

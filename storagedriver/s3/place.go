@@ -43,7 +43,7 @@ func (d *Driver) place(ctx context.Context, key string, size int64, r io.Reader)
 		return err
 	}
 	defer b.free()
-	return d.putObject(ctx, key, b.reader(size))
+	return d.putObject(ctx, key, b.reader(size), false)
 }
 
 // fill reads so many bytes into a buffer.
@@ -67,13 +67,13 @@ func (d *Driver) placeParts(ctx context.Context, key string, size int64, r io.Re
 	if err := d.abort(ctx, key); err != nil {
 		return err
 	}
-	id, err := d.create(ctx, key)
+	id, err := d.create(ctx, key, random())
 	if err != nil {
 		return err
 	}
 	parts, err := d.sendAll(ctx, upload{key, id}, size, r)
 	if err == nil {
-		err = d.finish(ctx, upload{key, id}, parts, size)
+		err = d.finish(ctx, upload{key, id}, parts, size, false)
 	}
 	if err != nil {
 		left := d.abort(context.WithoutCancel(ctx), key)

@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"artifactstore/storagedriver"
 )
 
-// Texts of guards. What is sealed was completed without being published.
+// Texts of guards, each before the name of the upload. What is sealed was, or
+// may have been, completed without being published.
 const (
 	guardOpen   = "open "
-	guardSealed = "sealed"
+	guardSealed = "sealed "
 )
 
 // Publish writes the whole in one request, or completes the multipart upload
@@ -40,8 +42,10 @@ func (d *Driver) Publish(ctx context.Context, id string, saved []byte, size int6
 	if err == nil {
 		err = d.publish(ctx, id, key, st, size)
 	}
-	if gone(err) && d.stands(ctx, key, size, 1) == nil {
-		err = nil
+	if gone(err) {
+		if stands := d.stands(ctx, key, size, 1); !gone(stands) {
+			err = stands // it is there, or nobody knows
+		}
 	}
 	if err == nil {
 		err = d.tidy(ctx, id, key, st != nil && st.upload != "")
@@ -59,14 +63,14 @@ func (d *Driver) publish(ctx context.Context, id, key string, st *state, size in
 	}
 	if held, done := d.memory.heldOf(id, st.held); held != nil {
 		defer done()
-		return d.putObject(ctx, key, held.reader(size))
+		return d.putObject(ctx, key, held.reader(size), true)
 	}
 	end, err := d.takeEnd(ctx, id, st, size)
 	if err != nil {
 		return err
 	}
 	defer end.free()
-	return d.putObject(ctx, key, end.reader(size))
+	return d.putObject(ctx, key, end.reader(size), true)
 }
 
 // takeEnd is fetchEnd for bytes that this process remembers, without asking
@@ -103,7 +107,7 @@ func (d *Driver) complete(ctx context.Context, id, key string, st *state, size i
 		}
 		parts = append(parts[:len(parts):len(parts)], last)
 	}
-	return d.finish(ctx, upload{key, st.upload}, parts, size)
+	return d.finish(ctx, upload{key, st.upload}, parts, size, true)
 }
 
 // rounds is how often an upload is completed before that fails, each of them
@@ -112,13 +116,13 @@ const rounds = 3
 
 // finish completes an upload and looks for the object between the attempts,
 // since answers are lost.
-func (d *Driver) finish(ctx context.Context, u upload, parts []part, size int64) error {
+func (d *Driver) finish(ctx context.Context, u upload, parts []part, size int64, isNew bool) error {
 	for round := 1; ; round++ {
-		err := d.join(ctx, u, parts)
+		err := d.join(ctx, u, parts, isNew)
 		if err != nil && ctx.Err() != nil {
 			return err
 		}
-		if err = d.settled(ctx, u.key, size, err); err == nil || gone(err) || round == rounds {
+		if err = d.settled(ctx, u.key, size, err); err == nil || gone(err) || errors.Is(err, errHangs) || round == rounds {
 			return err
 		}
 	}
@@ -136,6 +140,10 @@ func (d *Driver) settled(ctx context.Context, key string, size int64, answer err
 	switch {
 	case stands == nil:
 		return nil
+	case gone(answer) && !gone(stands): // nobody knows
+		return stands
+	case answered(answer, "PreconditionFailed"): // by what is there
+		return stands
 	case answer != nil:
 		return answer
 	case gone(stands): // it was there a moment ago
@@ -238,12 +246,12 @@ func (d *Driver) discard(ctx context.Context, id string) error {
 	if err := d.abort(ctx, key); err != nil {
 		return err
 	}
-	sealed, err := d.sealed(ctx, id)
-	if err != nil {
+	text, err := d.guard(ctx, id)
+	if err != nil && !gone(err) {
 		return err
 	}
-	if sealed {
-		if err := d.remove(ctx, key); err != nil {
+	if name, sealed := strings.CutPrefix(text, guardSealed); sealed {
+		if err := d.removeSealed(ctx, key, name); err != nil {
 			return err
 		}
 	}
@@ -251,13 +259,17 @@ func (d *Driver) discard(ctx context.Context, id string) error {
 	return err
 }
 
-// sealed tells whether an id has a guard that says so.
-func (d *Driver) sealed(ctx context.Context, id string) (bool, error) {
-	text, err := d.guard(ctx, id)
-	if gone(err) {
-		return false, nil
+// removeSealed removes the object of an upload. One that was published at this
+// key instead stays.
+func (d *Driver) removeSealed(ctx context.Context, key, name string) error {
+	found, err := d.look(ctx, key)
+	if err == nil && found.upload == name {
+		return d.remove(ctx, key)
 	}
-	return text == guardSealed, err
+	if gone(err) {
+		return nil
+	}
+	return err
 }
 
 // guard reads the guard of an id.
@@ -278,18 +290,19 @@ func (d *Driver) guard(ctx context.Context, id string) (string, error) {
 // has removed that, nobody who comes late can make Discard believe that the
 // object was never published.
 func (d *Driver) seal(ctx context.Context, id, key string, st *state, size int64) error {
-	_, err := d.putGuard(ctx, id, guardSealed, st.guard)
-	switch {
-	case answered(err, "PreconditionFailed") || gone(err):
-		sealed, err := d.sealed(ctx, id) // by an earlier call?
-		if err != nil {
-			return err
+	text, err := d.guard(ctx, id)
+	if name, open := strings.CutPrefix(text, guardOpen); open {
+		_, err = d.putGuard(ctx, id, guardSealed+name, st.guard)
+		text = guardSealed
+		if answered(err, "PreconditionFailed") || gone(err) {
+			text, err = d.guard(ctx, id) // sealed by another call?
 		}
-		if !sealed {
-			return fmt.Errorf("the upload is gone: %w", storagedriver.ErrNotExist)
-		}
-	case err != nil:
+	}
+	if err != nil {
 		return err
+	}
+	if !strings.HasPrefix(text, guardSealed) {
+		return fmt.Errorf("the upload is gone: %w", storagedriver.ErrNotExist)
 	}
 	if err = d.complete(ctx, id, key, st, size); gone(err) {
 		err = d.stands(ctx, key, size, 1)

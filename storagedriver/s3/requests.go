@@ -26,12 +26,24 @@ func (d *Driver) ask(ctx context.Context) error {
 	return failure("look after the bucket", err)
 }
 
-// putObject writes an object at its final key.
-func (d *Driver) putObject(ctx context.Context, key string, body *io.SectionReader) error {
+// putObject writes an object at its final key; if it is new, only where there is
+// none. The error is then ErrNotExist unless what is there has the same size: it
+// was written by an earlier attempt.
+func (d *Driver) putObject(ctx context.Context, key string, body *io.SectionReader, isNew bool) error {
 	in := d.newPut(key, body)
 	in.StorageClass = types.StorageClass(d.options.StorageClass)
+	if isNew {
+		in.IfNoneMatch = aws.String("*")
+	}
 	_, err := d.client.PutObject(ctx, in)
-	return failure("write an object", err)
+	err = failure("write an object", err)
+	switch {
+	case isNew && answered(err, "PreconditionFailed"):
+		return d.stands(ctx, key, body.Size(), 1)
+	case isNew && answered(err, "NotImplemented"): // then without
+		return d.putObject(ctx, key, body, false)
+	}
+	return err
 }
 
 // putStaged writes an object below staging.
@@ -78,23 +90,39 @@ func (d *Driver) get(ctx context.Context, key, byteRange, etag string) (*s3.GetO
 	return out, failure("read an object", err)
 }
 
-// size asks for the size of an object.
-func (d *Driver) size(ctx context.Context, key string) (int64, error) {
+// object is what S3 says of an object.
+type object struct {
+	size   int64
+	upload string // what create named the upload that it was made by
+}
+
+// uploadName is the metadata by which the object of a multipart upload is told
+// from others that had, or may have, its key.
+const uploadName = "upload"
+
+// look asks what there is of an object.
+func (d *Driver) look(ctx context.Context, key string) (object, error) {
 	out, err := d.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &d.options.Bucket, Key: &key})
 	if err == nil {
-		return aws.ToInt64(out.ContentLength), nil
+		return object{aws.ToInt64(out.ContentLength), out.Metadata[uploadName]}, nil
 	}
 	err = failure("look for an object", err)
 	if !answered(err, headMissing) || gone(err) {
-		return 0, err
+		return object{}, err
 	}
 	// A 404 without a body, from who knows whom: that of GET says what is missing.
 	again, err := d.get(ctx, key, "", "")
 	if err != nil {
-		return 0, err
+		return object{}, err
 	}
-	_ = again.Body.Close() // only its size was wanted
-	return aws.ToInt64(again.ContentLength), nil
+	_ = again.Body.Close() // only what it is was wanted
+	return object{aws.ToInt64(again.ContentLength), again.Metadata[uploadName]}, nil
+}
+
+// size asks for the size of an object.
+func (d *Driver) size(ctx context.Context, key string) (int64, error) {
+	found, err := d.look(ctx, key)
+	return found.size, err
 }
 
 // remove deletes an object, which need not be there.
@@ -128,10 +156,11 @@ func (d *Driver) list(ctx context.Context, prefix, delimiter string) ([]string, 
 	return names, nil
 }
 
-// create begins a multipart upload.
-func (d *Driver) create(ctx context.Context, key string) (string, error) {
+// create begins a multipart upload, whose object look tells by its name.
+func (d *Driver) create(ctx context.Context, key, name string) (string, error) {
 	out, err := d.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
 		Bucket: &d.options.Bucket, Key: &key, ContentType: aws.String(contentType),
+		Metadata:             map[string]string{uploadName: name},
 		StorageClass:         types.StorageClass(d.options.StorageClass),
 		ServerSideEncryption: types.ServerSideEncryption(d.options.SSE), SSEKMSKeyId: maybe(d.options.SSEKMSKeyID),
 	})
@@ -153,17 +182,27 @@ func (d *Driver) send(ctx context.Context, key, upload string, number int, body 
 	return part{number, body.Size(), strings.Trim(aws.ToString(out.ETag), `"`)}, nil
 }
 
-// join makes an object of the parts of an upload.
-func (d *Driver) join(ctx context.Context, u upload, parts []part) error {
+// join makes an object of the parts of an upload; if it is new, only where there
+// is none.
+func (d *Driver) join(ctx context.Context, u upload, parts []part, isNew bool) error {
 	done := make([]types.CompletedPart, len(parts))
 	for i, p := range parts {
 		done[i] = types.CompletedPart{PartNumber: aws.Int32(int32(p.number)), ETag: aws.String(`"` + p.etag + `"`)}
 	}
-	_, err := d.client.CompleteMultipartUpload(patiently(ctx, completePatience), &s3.CompleteMultipartUploadInput{
+	in := &s3.CompleteMultipartUploadInput{
 		Bucket: &d.options.Bucket, Key: &u.key, UploadId: &u.id,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: done},
-	}, func(o *s3.Options) { o.RetryMaxAttempts = joinAttempts })
-	return failure("complete a multipart upload", err)
+	}
+	if isNew {
+		in.IfNoneMatch = aws.String("*")
+	}
+	_, err := d.client.CompleteMultipartUpload(patiently(ctx, completePatience), in,
+		func(o *s3.Options) { o.RetryMaxAttempts = joinAttempts })
+	err = failure("complete a multipart upload", err)
+	if isNew && answered(err, "NotImplemented") { // then without
+		return d.join(ctx, u, parts, false)
+	}
+	return err
 }
 
 // parts lists what an upload has.

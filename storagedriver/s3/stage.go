@@ -279,11 +279,12 @@ func (s *stage) sendCurrent() error {
 // a guard by which it is found.
 func (s *stage) begin() error {
 	s.d.memory.touched(s.id)
-	guard, err := s.d.putGuard(s.ctx, s.id, guardOpen+random(), "")
+	name := random()
+	guard, err := s.d.putGuard(s.ctx, s.id, guardOpen+name, "")
 	if err != nil {
 		return err
 	}
-	upload, err := s.d.create(s.ctx, s.d.objectKey(locate(s.id)))
+	upload, err := s.d.create(s.ctx, s.d.objectKey(locate(s.id)), name)
 	if err != nil {
 		return err
 	}
