@@ -93,7 +93,7 @@ func (s *Store) Nodes() []Node {
 	all := slices.Clone(s.shared.peers.Load().all)
 	for i := range all {
 		n := &all[i]
-		err := fits(*n, all[0])
+		err := fits(n.ID, n.Rules, all[0])
 		if n.Self = n.ID == s.shared.node.ID; n.Self {
 			err = s.Fit()
 		}
@@ -105,9 +105,9 @@ func (s *Store) Nodes() []Node {
 }
 
 // fits compares the rules of a node with those of the one that has run for longest.
-func fits(n, first Node) error {
-	differ := differing(first.Rules, n.Rules)
-	if n.ID == first.ID || len(differ) == 0 {
+func fits(id string, rules map[string]string, first Node) error {
+	differ := differing(first.Rules, rules)
+	if id == first.ID || len(differ) == 0 {
 		return nil
 	}
 	return fmt.Errorf("the configuration differs from that of node %s, which has run for longest, in %s: make it the same on all nodes, or stop them all to change it",
@@ -134,7 +134,7 @@ func (s *Store) Fit() error {
 	if len(p.all) == 0 {
 		return nil
 	}
-	return fits(s.shared.node, p.all[0])
+	return fits(s.shared.node.ID, s.shared.node.Rules, p.all[0])
 }
 
 // differing names the rules that differ.

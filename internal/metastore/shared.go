@@ -51,6 +51,9 @@ type shared struct {
 	// awaySince is when the database was first found away, in Unix
 	// microseconds; 0 while it is there.
 	awaySince atomic.Int64
+	// contended is for how many more batches a long wait for the lock is
+	// expected. It is the committer's.
+	contended int
 	patience  time.Duration
 	closing   atomic.Bool        // nothing is tried again
 	stop      context.CancelFunc // of what runs beside the committer
@@ -166,14 +169,8 @@ func (m *shared) hurry() (ended func()) {
 // fillAtOnce takes all jobs that wait, reads what they have named together, and
 // runs them.
 func (b *batch) fillAtOnce(more func() *job) error {
-	for len(b.jobs) < maxChanges {
-		j := more()
-		if j == nil {
-			break
-		}
-		b.jobs = append(b.jobs, j)
-	}
-	if err := b.openShared(); err != nil {
+	b.gather(more)
+	if err := b.openShared(more); err != nil {
 		return err
 	}
 	locked := time.Now()
@@ -189,6 +186,32 @@ func (b *batch) fillAtOnce(more func() *job) error {
 	return nil
 }
 
+// gather takes jobs that wait into the batch.
+func (b *batch) gather(more func() *job) {
+	for len(b.jobs) < maxChanges {
+		j := more()
+		if j == nil {
+			return
+		}
+		b.jobs = append(b.jobs, j)
+	}
+}
+
+// longWait is how long a node waits for the lock that nobody else has, at most:
+// a journey and what the database takes.
+const longWait = 2 * time.Millisecond
+
+// waited notes how long the lock was waited for. After a long wait the next
+// batches expect another one.
+func (m *shared) waited(d time.Duration) {
+	const batches = 16
+	if d > longWait {
+		m.contended = batches
+	} else if m.contended > 0 {
+		m.contended--
+	}
+}
+
 // postpone leaves the jobs from one on to the next batch.
 func (b *batch) postpone(from int) {
 	b.store.queue.putBack(b.jobs[from:])
@@ -197,16 +220,31 @@ func (b *batch) postpone(from int) {
 
 // openShared locks the head, looks for the mark of a commit whose answer was
 // lost, and reads what the jobs have named: one journey.
-func (b *batch) openShared() error {
+//
+// Where others hold the lock often, there are three journeys: what queues up
+// while this node waits for the lock comes along, or batches would be small and
+// many.
+func (b *batch) openShared(more func() *job) error {
 	w := b.store.db.Writer()
 	batcher, ok := w.(database.Batcher)
 	if !ok {
 		return errors.New("the database cannot be shared")
 	}
 	b.state = newWorking(w, 0)
+	m, begun := b.store.shared, time.Now()
+	lock := database.Query{SQL: lockHead.SQL, Scan: func(r database.Rows) error {
+		m.waited(time.Since(begun))
+		return lockHead.Scan(r)
+	}}
+	if m.contended > 0 {
+		if err := batcher.Batch([]database.Query{lock}); err != nil {
+			return err
+		}
+		b.gather(more)
+		lock = database.Query{}
+	}
 	mark := ""
 	queries := []database.Query{
-		lockHead,
 		{SQL: sharedHead, Scan: b.scanHead},
 		{SQL: "SELECT 1 FROM state WHERE name = $1", Args: []any{flagRebuild},
 			Scan: func(r database.Rows) error { b.partial = r.Next(); return nil }},
@@ -221,6 +259,9 @@ func (b *batch) openShared() error {
 	if files := b.store.shared.node.Files; files != "" {
 		queries = append(queries, database.Query{SQL: "SELECT 1 FROM leases WHERE name = $1 AND holder <> $2", Args: []any{filesLease, files},
 			Scan: func(r database.Rows) error { b.ousted = r.Next(); return nil }})
+	}
+	if lock.SQL != "" {
+		queries = append([]database.Query{lock}, queries...)
 	}
 	wanted := newWanted(b.jobs)
 	if err := batcher.Batch(append(queries, wanted.queries(b.state)...)); err != nil {
