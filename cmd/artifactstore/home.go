@@ -171,7 +171,11 @@ func (h home) node(readOnly bool) (metastore.Node, error) {
 		}
 		n.Name = name
 	}
-	if readOnly || h.logOnly || h.Storage.Driver != config.InFilesystem {
+	if readOnly || h.logOnly {
+		return n, nil
+	}
+	n.Place = config.Place()
+	if h.Storage.Driver != config.InFilesystem {
 		return n, nil
 	}
 	id, err := h.folder.id()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -46,6 +47,8 @@ func state(s admin.Status) string {
 	switch {
 	case !s.Serving:
 		return "looked at without a server"
+	case !s.Ready && slices.ContainsFunc(s.Nodes, func(n admin.Node) bool { return n.Self && n.Problem != "" }):
+		return "serving, but not ready: see the nodes below"
 	case !s.Ready:
 		return "serving, but refuses pushes: see 'artifactstore storage' and the server's log"
 	}

@@ -279,6 +279,9 @@ func TestChartRefuses(t *testing.T) {
 		{"files, of which every node would have its own", "minimal", "config.storage.driver=filesystem", "/config/storage/driver"},
 		{"an ingress for no host", "minimal", "ingress.enabled=true", "/ingress/hosts"},
 		{"a value that does not exist", "minimal", "replicas=3", "'replicas' not allowed"},
+		{"more nodes at least than at most", "minimal", "autoscaling.enabled=true,autoscaling.minReplicas=9", "must not be above autoscaling.maxReplicas"},
+		{"an update that can replace nothing", "minimal", "strategy.rollingUpdate.maxSurge=0", "cannot both be 0"},
+		{"no time to stop", "minimal", "terminationGracePeriodSeconds=10", "longer than preStopSeconds"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -88,6 +88,7 @@ func TestErrorsAreProblemDocuments(t *testing.T) {
 		{"a wrapped refusal", get, fmt.Errorf("x: %w", registry.Errorf(registry.TagInvalid, "no")), 400, "TAG_INVALID", "INFO"},
 		{"content that is gone", get, &registry.Error{Code: registry.ManifestUnknown, Message: "no", Err: fact.ErrGone}, 404, "MANIFEST_UNKNOWN", "ERROR"},
 		{"too much", get, registry.Errorf(registry.TooManyRequests, "no"), 429, "TOOMANYREQUESTS", "INFO"},
+		{"a database that is away", get, fmt.Errorf("read the log: %w: password", fact.ErrUnavailable), 503, "UNAVAILABLE", "ERROR"},
 		{"a failure of the server", get, errors.New("password of /etc/secret"), 500, "UNKNOWN", "ERROR"},
 		{"a code that is not known", get, registry.Errorf("NEW_CODE", "password"), 500, "UNKNOWN", "ERROR"},
 		{"a client that has gone", get.WithContext(gone), fmt.Errorf("x: %w", context.Canceled), 500, "UNKNOWN", "INFO"},
@@ -101,7 +102,7 @@ func TestErrorsAreProblemDocuments(t *testing.T) {
 				p.Detail == "" || p.Request != w.Header().Get("X-Request-Id") {
 				t.Errorf("answered %d %s", w.Code, w.Body)
 			}
-			if h := w.Header(); h.Get("Content-Type") != "application/problem+json" || h.Get("Etag") != "" || (h.Get("Retry-After") != "") != (test.status == 429) {
+			if h := w.Header(); h.Get("Content-Type") != "application/problem+json" || h.Get("Etag") != "" || (h.Get("Retry-After") != "") != (test.status == 429 || test.status == 503) {
 				t.Errorf("header %v", h)
 			}
 			if strings.Contains(w.Body.String(), "password") {

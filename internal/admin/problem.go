@@ -100,6 +100,9 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 	if p.Status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
+	if p.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5") // as for clients
+	}
 	write(w, r, p)
 }
 
@@ -113,6 +116,9 @@ func classify(ctx context.Context, err error) Problem {
 			return Problem{Status: status, Code: refused.Code, Detail: refused.Message}
 		}
 	}
+	if errors.Is(err, fact.ErrUnavailable) {
+		return Problem{Status: http.StatusServiceUnavailable, Code: registry.Unavailable, Detail: "the registry cannot reach its storage now; try again. The server's log says more"}
+	}
 	p := Problem{Status: http.StatusInternalServerError, Code: "UNKNOWN", Detail: "internal error"}
 	if id := web.RequestID(ctx); id != "" {
 		p.Detail += "; the server's log has more under request " + id
@@ -125,7 +131,7 @@ func cause(err error, p Problem) error {
 	if refused, ok := errors.AsType[*registry.Error](err); ok {
 		return refused.Err
 	}
-	if p.Status == http.StatusInternalServerError {
+	if p.Status >= http.StatusInternalServerError {
 		return err
 	}
 	return nil

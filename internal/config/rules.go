@@ -7,6 +7,9 @@ var shared = []string{"delete.enabled", "manifests.allow_sparse", "manifests.max
 // sharedS3 are those beside them that say which bucket it is.
 var sharedS3 = []string{"s3.bucket", "s3.prefix", "s3.endpoint"}
 
+// Place returns which of Rules say where objects are, whatever the driver.
+func Place() []string { return append([]string{"storage.driver"}, sharedS3...) }
+
 // Rules returns the settings that decide what the store accepts, what it keeps
 // and where it is found, by the names of their keys. All nodes of one store
 // must have the same, for it must not matter which of them a client reaches:

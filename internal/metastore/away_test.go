@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,4 +72,35 @@ func TestDatabaseIsAwayUntilItIsThere(t *testing.T) {
 func registryView(v registry.View) error {
 	_, err := v.RepositoryExists("before")
 	return err
+}
+
+// TestDatabaseThatDoesNotAnswerIsNotWaitedForByReaders: what stands in the way may
+// stay there.
+func TestDatabaseThatDoesNotAnswerIsNotWaitedForByReaders(t *testing.T) {
+	if !onPostgres {
+		return // a file always answers
+	}
+	t.Parallel() // it waits most of the time
+	server := harness.StartPostgres(t)
+	log := slog.New(slog.DiscardHandler)
+	s, err := metastore.OpenPostgres(t.Context(), postgres.Options{DSN: server.DSN(), ConnectTimeout: time.Second, StatementTimeout: time.Second, Log: log},
+		metastore.Node{Name: "test"}, metastore.Options{Log: log})
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	must(t, s.Migrate(t.Context(), nil))
+	other, err := postgres.Open(t.Context(), postgres.Options{DSN: server.DSN(), Log: log})
+	must(t, err)
+	t.Cleanup(func() { _ = other.Close() })
+	must(t, other.Writer().Begin(false))
+	must(t, other.Writer().Exec("LOCK TABLE repositories IN ACCESS EXCLUSIVE MODE"))
+	if err := s.Read(t.Context(), registryView); !errors.Is(err, fact.ErrUnavailable) || !strings.Contains(err.Error(), "database.statement_timeout") {
+		t.Errorf("Read gave %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := s.Read(ctx, registryView); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Read of one who waits for less gave %v", err)
+	}
+	must(t, other.Writer().Rollback())
+	must(t, s.Read(t.Context(), registryView))
 }

@@ -102,7 +102,7 @@ func (s *Store) commit(first *job, more func() *job) {
 		b.answer(nil)
 		return
 	}
-	if len(b.jobs) > 1 && s.stopped() == nil && !isAway(err) {
+	if len(b.jobs) > 1 && s.stopped() == nil && !isAway(err) && !errors.Is(err, registry.ErrUnknown) {
 		for _, j := range b.jobs {
 			s.commit(j, noMore)
 		}
@@ -128,6 +128,7 @@ type batch struct {
 	clock   int64     // what the clock of a shared database said
 	read    time.Time // and ours, at that moment
 	partial bool      // the views are being rebuilt by somebody
+	ousted  bool      // another node keeps its objects as files now
 	state   *working  // it ends with the batch, whatever becomes of it
 	rows    int
 	bytes   int
@@ -264,10 +265,13 @@ func (b *batch) add(j *job) error {
 	return b.write(c, now.UnixMicro())
 }
 
-// unusable returns why the views cannot be used, or nil.
+// unusable returns why nothing can be decided, or nil.
 func (b *batch) unusable() error {
-	if b.partial {
+	switch {
+	case b.partial:
 		return ErrRebuild
+	case b.ousted:
+		return errOusted
 	}
 	return b.store.usable()
 }

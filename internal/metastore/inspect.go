@@ -74,12 +74,11 @@ func (v *view) RepositoryInfos(after string, limit int) ([]registry.RepositoryIn
 }
 
 const tagInfo = `SELECT t.name, t.digest, b.blake3, m.media_type, m.artifact_type, m.size, t.moved, h.time, h.actor
-	FROM repositories r
-	JOIN tags t ON t.repository_id = r.id
+	FROM tags t
 	JOIN blobs b ON b.id = t.blob_id
 	JOIN manifests m ON m.repository_id = t.repository_id AND m.blob_id = t.blob_id
 	JOIN tag_history h ON h.repository_id = t.repository_id AND h.name = t.name AND h.sequence = t.moved
-	WHERE r.name = $1`
+	WHERE t.repository_id = ` + repositoryNamed
 
 func scanTagInfo(r database.Rows) (registry.TagInfo, error) {
 	t := registry.TagInfo{
@@ -105,11 +104,10 @@ func (v *view) TagMoves(repository, tag string, before eventlog.Sequence, limit 
 		m := registry.TagMove{Tag: tag, Sequence: eventlog.Sequence(r.Int(0)), Time: micro(r.Int(1)), Actor: r.Text(2)}
 		return m, digests(r, map[int]*identity.Digest{3: &m.From, 4: &m.To})
 	}, `SELECT h.sequence, h.time, h.actor, f.sha256, t.sha256
-		FROM repositories r
-		JOIN tag_history h ON h.repository_id = r.id
+		FROM tag_history h
 		LEFT JOIN blobs f ON f.blake3 = h.from_digest
 		LEFT JOIN blobs t ON t.blake3 = h.to_digest
-		WHERE r.name = $1 AND h.name = $2 AND h.sequence < $3
+		WHERE h.repository_id = `+repositoryNamed+` AND h.name = $2 AND h.sequence < $3
 		ORDER BY h.sequence DESC LIMIT $4`,
 		repository, tag, beforeOrEnd(before), int64(limit))
 }
@@ -123,10 +121,9 @@ func (v *view) Manifests(repository string, before eventlog.Sequence, limit int)
 		}
 		return *m, nil
 	}, "SELECT "+blobColumns+", "+manifestColumns+`
-		FROM repositories r
-		JOIN manifests m ON m.repository_id = r.id
+		FROM manifests m
 		JOIN blobs b ON b.id = m.blob_id
-		WHERE r.name = $1 AND m.id < $2
+		WHERE m.repository_id = `+repositoryNamed+` AND m.id < $2
 		ORDER BY m.id DESC LIMIT $3`, repository, beforeOrEnd(before), int64(limit))
 }
 
@@ -159,10 +156,9 @@ func (v *view) Holders(primary identity.Digest, after eventlog.Sequence, limit i
 		var err error
 		pages[i], err = collect(v, func(r database.Rows) (registry.Holder, error) {
 			return registry.Holder{Sequence: eventlog.Sequence(r.Int(0)), Repository: r.Text(1), Blob: i == 0, Manifest: i == 1}, nil
-		}, `SELECT r.id, r.name FROM blobs b
-			JOIN `+table+` h ON h.blob_id = b.id
+		}, `SELECT r.id, r.name FROM `+table+` h
 			JOIN repositories r ON r.id = h.repository_id
-			WHERE b.blake3 = $1 AND h.repository_id > $2 ORDER BY h.repository_id LIMIT $3`,
+			WHERE h.blob_id = (SELECT id FROM blobs WHERE blake3 = $1) AND h.repository_id > $2 ORDER BY h.repository_id LIMIT $3`,
 			primary.String(), int64(after), int64(limit))
 		if err != nil {
 			return nil, err

@@ -25,6 +25,10 @@ type Node struct {
 	Version string
 	// Rules are what must be the same on all nodes, by name.
 	Rules map[string]string
+	// Place names the rules that say where objects are. A node that differs
+	// in one of them from a node that runs may not join: neither would find
+	// what the other one stored. It is not told to others.
+	Place []string
 	// Files identifies the folder of files that the node keeps objects in, ""
 	// if it keeps them where every node reaches them.
 	Files string
@@ -149,6 +153,20 @@ func differing(a, b map[string]string) []string {
 	return names
 }
 
+// elsewhere returns an error that wraps ErrInUse if a node keeps its objects in
+// another place than n would.
+func elsewhere(n Node, nodes []Node) error {
+	for _, other := range nodes {
+		names := differing(other.Rules, n.Rules)
+		names = slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(n.Place, name) })
+		if other.ID != n.ID && len(names) > 0 {
+			return fmt.Errorf("%w by node %s, which keeps its objects elsewhere (%s): make the configuration the same, or stop every node to change it; one that was killed is forgotten after %v",
+				ErrInUse, other.Name, strings.Join(names, ", "), nodeTimeout)
+		}
+	}
+	return nil
+}
+
 // join makes the process one of the nodes, and starts what it does beside its
 // committer.
 func (m *shared) join(ctx context.Context) error {
@@ -227,6 +245,11 @@ func (m *shared) beat(ctx context.Context) error {
 		}
 		if p.all, err = readNodes(v.conn, v.clock.Add(-nodeTimeout)); err != nil {
 			return nil, err
+		}
+		if m.peers.Load() == nil { // it is about to join
+			if err := elsewhere(m.node, p.all); err != nil {
+				return nil, err
+			}
 		}
 		old := v.clock.Add(-forgetAfter).UnixMicro()
 		return &change{statements: []statement{

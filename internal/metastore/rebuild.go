@@ -49,7 +49,12 @@ func (s *Store) Rebuild(ctx context.Context, progress Progress) error {
 	defer s.writing.Unlock()
 	// A crash before this commit leaves the flag: the next Rebuild finds
 	// nothing left to replay, and removes it.
-	err = s.transact(true, func(w database.Writer) error { return clearFlag(w, flagRebuild) })
+	err = s.transact(true, func(w database.Writer) error {
+		if err := standsAt(w, end.Sequence); err != nil {
+			return err
+		}
+		return clearFlag(w, flagRebuild)
+	})
 	if err != nil {
 		return err
 	}
@@ -111,6 +116,7 @@ func headAt(c database.Conn, log string, at eventlog.Sequence) (eventlog.Head, e
 // none but the last needs a flush.
 func (s *Store) refill(ctx context.Context, from, end eventlog.Head, progress Progress) error {
 	own := newWorking(s.db.Writer(), from.Sequence)
+	at := from.Sequence
 	// Each page is read in a transaction of its own: one for all would keep
 	// the WAL from being moved into the database until the end.
 	read := func(ctx context.Context, after eventlog.Sequence) (page []eventlog.Event, err error) {
@@ -123,6 +129,9 @@ func (s *Store) refill(ctx context.Context, from, end eventlog.Head, progress Pr
 	return replay(ctx, read, from, end, func(page []replayed) error {
 		last := page[len(page)-1].event.Sequence
 		err := s.write(false, func(w database.Writer) error {
+			if err := standsAt(w, at); err != nil {
+				return err
+			}
 			for i := range page {
 				if _, err := apply(own, &page[i].event, page[i].fact); err != nil {
 					return err
@@ -133,9 +142,21 @@ func (s *Store) refill(ctx context.Context, from, end eventlog.Head, progress Pr
 			}
 			return setFlag(w, flagRebuild, int64(last))
 		})
+		at = last
 		progress.tell(last, end.Sequence)
 		return err
 	})
+}
+
+// standsAt refuses to go on with a rebuild that another process has taken over,
+// as one does that takes us for dead because we stood still: there may be new
+// events already, and their rows would be overwritten by older ones.
+func standsAt(c database.Conn, at eventlog.Sequence) error {
+	flags, err := readFlags(c)
+	if done, ok := flags[flagRebuild]; err == nil && (!ok || done != int64(at)) {
+		err = fmt.Errorf("%w: another process has gone on with the rebuild", ErrInUse)
+	}
+	return err
 }
 
 // replayed is an event that was verified and decoded.

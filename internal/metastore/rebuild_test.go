@@ -109,6 +109,37 @@ func TestInterruptedRebuildMustBeFinished(t *testing.T) {
 	s.update(t, facts(&fact.RepositoryCreated{Repository: "r"}))
 }
 
+// TestRebuildThatWasTakenOverStops: while it stood still another process has
+// finished it, and the store has gone on since.
+func TestRebuildThatWasTakenOverStops(t *testing.T) {
+	if !onPostgres {
+		return // one process has a file open
+	}
+	s := create(t, metastore.Options{})
+	s.update(t, facts(&fact.RepositoryCreated{Repository: "demo"}))
+	s.update(t, image("demo", "image", "", "", nil))
+	for i := range 2 { // two pages of the replay
+		c := new(registry.Change)
+		for j := range 3000 {
+			c.Add(tag("demo", fmt.Sprintf("t%d", i*3000+j), "image"))
+		}
+		s.update(t, c)
+	}
+	took := false
+	err := s.Rebuild(t.Context(), func(done, total eventlog.Sequence) {
+		if !took && done < total {
+			took = true
+			s.server.SQL(t, "DELETE FROM state WHERE name = 'rebuild'")
+		}
+	})
+	if !took || !errors.Is(err, metastore.ErrInUse) {
+		t.Errorf("taken over: %v; Rebuild gave %v", took, err)
+	}
+	if n := s.count(t, "SELECT count(*) FROM state WHERE name = 'rebuild'"); n != 0 {
+		t.Error("the store is being rebuilt again")
+	}
+}
+
 func TestRebuildRefusesALogThatWasChanged(t *testing.T) {
 	s := create(t, metastore.Options{})
 	populated(t, s)

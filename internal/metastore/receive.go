@@ -246,7 +246,7 @@ func (s *Store) MissingContent(ctx context.Context, visit func(Missing) error) e
 	if err := s.usable(); err != nil {
 		return err
 	}
-	return s.read(ctx, func(c database.Conn) error { return eachMissing(c, visit) })
+	return s.readAll(ctx, func(c database.Conn) error { return eachMissing(c, visit) })
 }
 
 func eachMissing(c database.Conn, visit func(Missing) error) error {

@@ -113,7 +113,8 @@ func (s *store) plan(t *testing.T, sql string) {
 	must(t, db.Read(t.Context(), func(c database.Conn) error {
 		rows := c.Query("EXPLAIN QUERY PLAN " + sql)
 		for rows.Next() {
-			if step := rows.Text(3); !strings.HasPrefix(step, "SEARCH ") {
+			// Of a subquery there is one row, which has a step of its own.
+			if step := rows.Text(3); !strings.HasPrefix(step, "SEARCH ") && !strings.Contains(step, " SUBQUERY ") {
 				t.Errorf("plan of %s: %s", sql, step)
 			}
 		}

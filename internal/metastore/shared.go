@@ -218,6 +218,10 @@ func (b *batch) openShared() error {
 				return nil
 			}},
 	}
+	if files := b.store.shared.node.Files; files != "" {
+		queries = append(queries, database.Query{SQL: "SELECT 1 FROM leases WHERE name = $1 AND holder <> $2", Args: []any{filesLease, files},
+			Scan: func(r database.Rows) error { b.ousted = r.Next(); return nil }})
+	}
 	wanted := newWanted(b.jobs)
 	if err := batcher.Batch(append(queries, wanted.queries(b.state)...)); err != nil {
 		return err
@@ -232,6 +236,10 @@ func (b *batch) openShared() error {
 	wanted.settle(b.state)
 	return nil
 }
+
+// errOusted: this node was silent for so long that another one has taken its
+// place, whose files are not these.
+var errOusted = fmt.Errorf("%w: %w: another node keeps its objects as files now", fact.ErrUnavailable, ErrInUse)
 
 // noticeRebuild learns whether some process is rebuilding the views, or has died
 // doing it. The caller holds the writer.

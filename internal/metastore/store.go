@@ -90,6 +90,8 @@ type Store struct {
 	unclean bool
 	// inUse is set once the store is marked as open.
 	inUse bool
+	// limit is how long a read of a request may take; 0 is no bound.
+	limit time.Duration
 	// lastFlush is whether the last batch was flushed: the guess for the next.
 	lastFlush bool
 
@@ -130,13 +132,10 @@ func OpenPostgres(ctx context.Context, d postgres.Options, node Node, o Options)
 	if err != nil {
 		return nil, err
 	}
-	return openShared(ctx, db, node, o)
-}
-
-// openShared opens a store in a database that other nodes may have open, too.
-// The process becomes one of them, unless it only reads.
-func openShared(ctx context.Context, db database.DB, node Node, o Options) (*Store, error) {
 	s := newStore(db, o)
+	if d.StatementTimeout > 0 {
+		s.limit = d.StatementTimeout + d.ConnectTimeout
+	}
 	if s.queue != nil {
 		s.shared = &shared{store: s, node: node, patience: cmp.Or(o.Patience, defaultPatience)}
 	}
@@ -402,9 +401,23 @@ func (s *Store) Read(ctx context.Context, query func(registry.View) error) error
 	})
 }
 
-// read runs a query. Its error wraps fact.ErrUnavailable if the database cannot
-// be reached.
+// read runs a query of a request. Its error wraps fact.ErrUnavailable if the
+// database cannot be reached, or does not answer in time.
 func (s *Store) read(ctx context.Context, query func(database.Conn) error) error {
+	if s.limit == 0 {
+		return s.readAll(ctx, query)
+	}
+	limited, cancel := context.WithTimeout(ctx, s.limit)
+	defer cancel()
+	err := s.readAll(limited, query)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("%w: the database has not answered for %v (database.statement_timeout and database.connect_timeout)", fact.ErrUnavailable, s.limit)
+	}
+	return err
+}
+
+// readAll is read for what takes as long as the store is large.
+func (s *Store) readAll(ctx context.Context, query func(database.Conn) error) error {
 	err := s.db.Read(ctx, query)
 	if errors.Is(err, database.ErrUnavailable) {
 		return fmt.Errorf("%w: %w", fact.ErrUnavailable, err)

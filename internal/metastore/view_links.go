@@ -43,9 +43,8 @@ func (v *view) BlobHolder(d identity.Digest) (string, error) {
 	}
 	var name string
 	_, err = one(v.conn, func(r database.Rows) error { name = r.Text(0); return nil },
-		`SELECT r.name FROM blobs b
-		JOIN links l ON l.blob_id = b.id
+		`SELECT r.name FROM links l
 		JOIN repositories r ON r.id = l.repository_id
-		WHERE b.`+column+" = $1 ORDER BY l.repository_id LIMIT 1", d.String())
+		WHERE l.blob_id = (SELECT id FROM blobs WHERE `+column+" = $1) ORDER BY l.repository_id LIMIT 1", d.String())
 	return name, err
 }

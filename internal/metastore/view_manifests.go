@@ -137,8 +137,6 @@ func (v *view) TaggedManifest(repository, tag string) (*registry.Manifest, *regi
 func (v *view) PreferredAlgorithm(repository string) (identity.Algorithm, error) {
 	var d identity.Digest
 	_, err := one(v.conn, func(r database.Rows) (err error) { d, err = identity.Parse(r.Text(0)); return err },
-		`SELECT m.digest FROM repositories r
-		JOIN manifests m ON m.repository_id = r.id
-		WHERE r.name = $1 ORDER BY m.id DESC LIMIT 1`, repository)
+		"SELECT digest FROM manifests WHERE repository_id = "+repositoryNamed+" ORDER BY id DESC LIMIT 1", repository)
 	return d.Algorithm(), err
 }

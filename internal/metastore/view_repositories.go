@@ -16,6 +16,12 @@ func applyRepositories(_ *working, e *eventlog.Event, f fact.Fact) ([]edit, erro
 	return nil, nil
 }
 
+// repositoryNamed is the id of the repository whose name is the first argument.
+// What is listed in order is found by it, and not by a join: PostgreSQL does not
+// see that a join with one row keeps the order of an index, and would sort all
+// that the repository has for each page.
+const repositoryNamed = "(SELECT id FROM repositories WHERE name = $1)"
+
 // RepositoryExists implements registry.RepositoryView.
 func (v *view) RepositoryExists(name string) (bool, error) {
 	return one(v.conn, func(database.Rows) error { return nil },

@@ -44,9 +44,7 @@ func (v *view) Tag(repository, name string) (*registry.Tag, error) {
 
 // TagPage implements registry.TagView.
 func (v *view) TagPage(repository, after string, limit int) ([]string, error) {
-	return texts(v.conn, `SELECT t.name FROM repositories r
-		JOIN tags t ON t.repository_id = r.id
-		WHERE r.name = $1 AND t.name > $2 ORDER BY t.name LIMIT $3`,
+	return texts(v.conn, "SELECT name FROM tags WHERE repository_id = "+repositoryNamed+" AND name > $2 ORDER BY name LIMIT $3",
 		repository, after, int64(limit))
 }
 
@@ -56,9 +54,7 @@ func (v *view) TagsOf(repository string, manifest identity.Digest, limit int) ([
 	if err != nil {
 		return nil, nil
 	}
-	return texts(v.conn, `SELECT t.name FROM repositories r
-		JOIN blobs b ON b.`+column+` = $1
-		JOIN tags t ON t.repository_id = r.id AND t.blob_id = b.id
-		WHERE r.name = $2 ORDER BY t.name LIMIT $3`,
-		manifest.String(), repository, int64(limit))
+	return texts(v.conn, "SELECT name FROM tags WHERE repository_id = "+repositoryNamed+
+		" AND blob_id = (SELECT id FROM blobs WHERE "+column+" = $2) ORDER BY name LIMIT $3",
+		repository, manifest.String(), int64(limit))
 }

@@ -144,6 +144,8 @@ func (d *Driver) advise(err error) error {
 		return fmt.Errorf("%s refuses the credentials for the bucket %s; are they right, and may they do s3:ListBucket? %w", at, bucket, err)
 	case r.status == http.StatusMovedPermanently:
 		return fmt.Errorf("the bucket %s is not in the region %s; correct the region: %w", bucket, d.options.Region, err)
+	case r.status == http.StatusBadRequest:
+		return fmt.Errorf("%s does not understand what it is asked of the bucket %s; is the region %s right? %w", at, bucket, d.options.Region, err)
 	default:
 		return fmt.Errorf("the bucket %s at %s does not answer well: %w", bucket, at, err)
 	}

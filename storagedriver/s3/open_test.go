@@ -56,13 +56,14 @@ func TestAStoreThatCannotBeOpenedSaysWhy(t *testing.T) {
 		rule   harness.Rule
 		want   string
 	}{
-		{"no spool", func(o *s3.Options) { o.Spool += "/missing" }, nil, "folder for temporary files"},
+		{"no spool", func(o *s3.Options) { o.Spool += "/missing" }, nil, "folder for temporary files (s3.spool)"},
 		{"no bucket", func(o *s3.Options) { o.Bucket = "missing" }, nil, "there is no bucket missing"},
 		{"a wrong secret", func(o *s3.Options) { replace(t, o.SecretAccessKeyFile, wrongSecret) }, nil, "refuses the credentials"},
 		{"a wrong key", func(o *s3.Options) { replace(t, o.AccessKeyIDFile, "nobody") }, nil, "refuses the credentials"},
 		{"nobody there", func(o *s3.Options) { o.Endpoint = "http://127.0.0.1:1" }, nil, "connection refused"},
 		{"resets", nil, harness.Share(1, 1, harness.Fault{Reset: true}), "no answer from http://127"},
 		{"another region", nil, harness.Share(1, 1, harness.Fault{Status: 301, Code: "PermanentRedirect"}), "correct the region"},
+		{"a region that signs otherwise", func(o *s3.Options) { o.Region = "eu-west-9" }, nil, "is the region eu-west-9 right"},
 		{"a full queue", nil, harness.Share(1, 1, harness.SlowDown), "does not answer well"},
 	}
 	for _, tt := range tests {

@@ -124,9 +124,9 @@ func (p *pool) failure(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("folder for temporary files: %w: %w", storagedriver.ErrFull, err)
+		return fmt.Errorf("folder for temporary files (s3.spool): %w: %w", storagedriver.ErrFull, err)
 	default:
-		return fmt.Errorf("folder for temporary files: %w", err)
+		return fmt.Errorf("folder for temporary files (s3.spool): %w", err)
 	}
 }
 

@@ -29,6 +29,14 @@ const (
 	lockTimeout = 3 * time.Second
 )
 
+// plans are settings that have every statement walk an index in the order that it
+// asks for, as all that requests ask has one. Plans are kept, and statistics are
+// behind: those that were made while a table was small scan it whole, or all that a
+// repository has, or sort that for each page. Tables are joined in the order in
+// which they are written: from what is asked for to what that leads to.
+const plans = "SET join_collapse_limit = 1; SET enable_seqscan = off; SET enable_sort = off; " +
+	"SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off"
+
 // parse reads the DSN.
 func parse(o Options) (*pgconn.Config, error) {
 	if strings.TrimSpace(o.DSN) == "" {
@@ -38,14 +46,17 @@ func parse(o Options) (*pgconn.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the DSN of the database cannot be used: %s", reason(o.DSN, err))
 	}
-	if config.ValidateConnect == nil && !o.ReadOnly {
+	if !o.ReadOnly {
+		// Whatever target_session_attrs says: with prefer-standby readers would
+		// not see what the writer has just written.
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	config.RuntimeParams["client_encoding"] = "UTF8"
-	// Tables are joined in the order in which they are written: from what is
-	// asked for to what that leads to. Statistics that are behind would have a
-	// plan go through all that a repository has.
-	config.RuntimeParams["join_collapse_limit"] = "1"
+	config.AfterConnect = func(ctx context.Context, pg *pgconn.PgConn) error {
+		// No parameters of the connection: PgBouncer refuses those.
+		_, err := pg.Exec(ctx, plans).ReadAll()
+		return err
+	}
 	if o.Name != "" {
 		config.RuntimeParams["application_name"] = o.Name
 	}
@@ -199,10 +210,6 @@ func (db *DB) setUp(c *conn, deadline time.Time) error {
 	// What the server does beyond "on" is kept: remote_apply.
 	must := []string{
 		"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')",
-		// Plans are kept, and those that were made while a table was small
-		// scan it whole: at ten thousand rows a batch takes ten times as long.
-		// All that the writer asks for has an index.
-		"SET enable_seqscan = off", "SET enable_hashjoin = off", "SET enable_mergejoin = off", "SET jit = off",
 		fmt.Sprintf("SET idle_in_transaction_session_timeout = %d", lockTimeout.Milliseconds()),
 		fmt.Sprintf("SET statement_timeout = %d", db.options.StatementTimeout.Milliseconds()),
 	}

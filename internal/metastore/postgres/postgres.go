@@ -40,8 +40,8 @@ type Options struct {
 	DSN string
 	// MaxConnections is how many connections there are at most, 16 if it is 0.
 	MaxConnections int
-	// ConnectTimeout bounds how long a transaction waits for a connection, 10
-	// s if it is 0.
+	// ConnectTimeout bounds how long a transaction waits for a connection,
+	// also for one that others use, 10 s if it is 0.
 	ConnectTimeout time.Duration
 	// StatementTimeout bounds a statement of the writer; 0 is no bound. Those
 	// of readers are bounded by their context.
@@ -132,12 +132,10 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 // query has seen a row, as the first one does after a restart of the server,
 // query runs again on a new one; so it may run more than once.
 func (db *DB) Read(ctx context.Context, query func(database.Conn) error) error {
-	select {
-	case db.slots <- struct{}{}:
-		defer func() { <-db.slots }()
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := db.enter(ctx); err != nil {
+		return err
 	}
+	defer func() { <-db.slots }()
 	deadline := time.Now().Add(db.options.ConnectTimeout)
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		seen, err := db.readOnce(ctx, deadline, query)
@@ -152,6 +150,25 @@ func (db *DB) Read(ctx context.Context, query func(database.Conn) error) error {
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
+	}
+}
+
+// enter waits until there may be one more reader.
+func (db *DB) enter(ctx context.Context) error {
+	select {
+	case db.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(db.options.ConnectTimeout)
+	defer timer.Stop()
+	select {
+	case db.slots <- struct{}{}:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("%w: all of its %d connections for reading are in use (database.max_connections)", database.ErrUnavailable, cap(db.slots))
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

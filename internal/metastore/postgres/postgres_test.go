@@ -275,7 +275,7 @@ func TestReaderKeepsItsSnapshot(t *testing.T) {
 
 func TestReadersAreAsManyAsAllowed(t *testing.T) {
 	server := harness.StartPostgres(t)
-	db := openAt(t, postgres.Options{DSN: server.DSN(), MaxConnections: 4})
+	db := openAt(t, postgres.Options{DSN: server.DSN(), MaxConnections: 4, ConnectTimeout: 2 * time.Second})
 	inside, release, done := make(chan bool), make(chan bool), make(chan error)
 	for range 2 {
 		go func() {
@@ -291,6 +291,9 @@ func TestReadersAreAsManyAsAllowed(t *testing.T) {
 	defer cancel()
 	if err := db.Read(ctx, func(database.Conn) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a third reader beside two: %v", err)
+	}
+	if err := db.Read(t.Context(), func(database.Conn) error { return nil }); !errors.Is(err, database.ErrUnavailable) || !strings.Contains(err.Error(), "database.max_connections") {
+		t.Errorf("a third reader that waits: %v", err)
 	}
 	close(release)
 	must(t, errors.Join(<-done, <-done))

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"artifactstore/conformance/harness"
+	"artifactstore/internal/metastore/database"
 	"artifactstore/internal/metastore/postgres"
 )
 
@@ -74,6 +75,23 @@ func TestSeveralHosts(t *testing.T) {
 	expect(t, read(t, db, 1, "SELECT k FROM t"), []any{int64(1)})
 }
 
+// TestReadersReadWhatIsWritten: readers do not go to a standby that comes up
+// later, whatever the DSN prefers.
+func TestReadersReadWhatIsWritten(t *testing.T) {
+	server := harness.StartPrivatePostgres(t)
+	standby := server.Standby(t)
+	must(t, standby.Kill())
+	db := openAt(t, postgres.Options{DSN: server.DSNAt(standby.Host(), server.Host()) + "&target_session_attrs=prefer-standby"})
+	must(t, standby.Start())
+	// More than the one connection that there is already.
+	must(t, db.Read(t.Context(), func(database.Conn) error {
+		if in := read(t, db, 1, "SELECT pg_is_in_recovery()"); in[0][0] != int64(0) {
+			t.Error("a reader is on the standby")
+		}
+		return nil
+	}))
+}
+
 func TestServersThatWillNotDo(t *testing.T) {
 	server := harness.StartPostgres(t)
 	server.SQL(t, "CREATE DATABASE "+server.Name()+"_latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc")
@@ -85,5 +103,37 @@ func TestServersThatWillNotDo(t *testing.T) {
 	_, err = postgres.Open(t.Context(), postgres.Options{DSN: server.DSN() + "&search_path=none"})
 	if err == nil || !strings.Contains(err.Error(), "schema") {
 		t.Errorf("a search_path of nothing: %v", err)
+	}
+}
+
+// TestConnectionsBeginAsPgBouncerAllows: it refuses all other parameters.
+func TestConnectionsBeginAsPgBouncerAllows(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	said := make(chan []byte, 1)
+	go func() {
+		client, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = client.Close() }()
+		packet := make([]byte, 4096)
+		n, _ := client.Read(packet)
+		said <- packet[:n]
+	}()
+	_, err = postgres.Open(t.Context(), postgres.Options{DSN: "postgres://user@" + listener.Addr().String() + "/db?sslmode=disable",
+		Name: "node", ConnectTimeout: 5 * time.Second})
+	if err == nil {
+		t.Error("it was no server")
+	}
+	must(t, listener.Close())
+	const header = 8 // length and protocol
+	words := strings.Split(strings.TrimRight(string((<-said)[header:]), "\x00"), "\x00")
+	for i := 0; i < len(words); i += 2 {
+		switch words[i] {
+		case "user", "database", "client_encoding", "application_name":
+		default:
+			t.Errorf("parameter %s", words[i])
+		}
 	}
 }

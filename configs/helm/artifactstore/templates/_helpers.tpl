@@ -99,6 +99,20 @@ takes. Helm reads numbers as floating point and would write 5242880 as 5.24288e+
 {{- if not .Values.database.existingSecret }}
 {{- fail "set database.existingSecret to the name of a Secret whose key dsn says how to reach PostgreSQL" }}
 {{- end }}
+{{- with .Values.autoscaling }}
+{{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) }}
+{{- fail "autoscaling.minReplicas must not be above autoscaling.maxReplicas" }}
+{{- end }}
+{{- end }}
+{{- $rolling := .Values.strategy.rollingUpdate }}
+{{- if and (eq .Values.strategy.type "RollingUpdate") (has (toString $rolling.maxSurge) (list "0" "0%")) (has (toString $rolling.maxUnavailable) (list "0" "0%")) }}
+{{- fail "strategy.rollingUpdate.maxSurge and maxUnavailable cannot both be 0: no node could be replaced" }}
+{{- end }}
+{{- with .Values.terminationGracePeriodSeconds }}
+{{- if le (int .) (int $.Values.preStopSeconds) }}
+{{- fail "terminationGracePeriodSeconds must be longer than preStopSeconds: requests in flight would be cut off" }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* A duration of the configuration (1h30m, 45s) in whole seconds. */}}

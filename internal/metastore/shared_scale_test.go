@@ -1,0 +1,60 @@
+package metastore_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"artifactstore/conformance/harness"
+	"artifactstore/internal/metastore"
+	"artifactstore/internal/metastore/postgres"
+	"artifactstore/registry"
+)
+
+// TestSharedListingsCostThePage and not the collection, whether the server has
+// looked at the tables or not, with plans made for the arguments or for all.
+func TestSharedListingsCostThePage(t *testing.T) {
+	t.Parallel()
+	server := harness.StartPrivatePostgres(t, "autovacuum=off", "fsync=off")
+	s := join(t, server, node{Node: metastore.Node{Name: "a"}})
+	const tagCount, referrerCount, page, times = 20_000, 2_000, 100, 7
+	fill(t, s, tagCount, referrerCount)
+	must(t, s.Close())
+	lists := append(listings(tagCount, referrerCount, page), inspections(tagCount, referrerCount, page)...)
+	for _, prepare := range []string{"SELECT 1", "ANALYZE"} {
+		server.SQL(t, prepare)
+		before := looked(t, server)
+		reader, err := metastore.OpenPostgres(t.Context(), postgres.Options{DSN: server.DSN(), Name: "reader"}, metastore.Node{}, metastore.Options{ReadOnly: true})
+		must(t, err)
+		for _, l := range lists {
+			if strings.Contains(l.name, "users") {
+				continue // the index has them in order by repository only
+			}
+			for range times {
+				n := 0
+				must(t, reader.Read(t.Context(), func(v registry.View) (err error) { n, err = l.list(v); return err }))
+				if n != l.rows {
+					t.Errorf("%s: %d rows", l.name, n)
+				}
+			}
+		}
+		must(t, reader.Close()) // what a connection has counted is there once it has ended
+		until(t, "the reader is gone", func() bool {
+			return server.SQL(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reader'") == "0"
+		})
+		// A row is counted in the index and in the table, and a description is
+		// made of rows of four tables.
+		if n := looked(t, server) - before; n > times*len(lists)*page*4 {
+			t.Errorf("after %s: %d rows were looked at", prepare, n)
+		}
+	}
+}
+
+// looked is how many rows the server has looked at.
+func looked(t *testing.T, server *harness.Postgres) int {
+	t.Helper()
+	n, err := strconv.Atoi(server.SQL(t, `SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)
+		FROM pg_stat_user_tables`))
+	must(t, err)
+	return n
+}
