@@ -413,3 +413,19 @@ func TestObjectsAreStoredAsConfigured(t *testing.T) {
 		}
 	}
 }
+
+// TestABucketThatIsGoneIsNoMissingObject: S3 answers HEAD alike to both.
+func TestABucketThatIsGoneIsNoMissingObject(t *testing.T) {
+	server := harness.StartS3(t)
+	d := open(t, options(t, server))
+	state, err := stage(t.Context(), d, "a", random(1000, 12))
+	harness.Must(t, err)
+	locator, err := publish(t.Context(), d, "a", state, 1000)
+	harness.Must(t, err)
+	folder := strings.TrimSuffix(server.File("objects/"+locator), "/objects/"+locator)
+	harness.Must(t, os.Rename(folder, folder+"-gone"))
+	defer func() { harness.Must(t, os.Rename(folder+"-gone", folder)) }()
+	if _, err := d.Size(t.Context(), locator); err == nil || errors.Is(err, storagedriver.ErrNotExist) {
+		t.Errorf("the size of an object whose bucket is gone: %v", err)
+	}
+}

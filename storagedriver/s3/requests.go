@@ -107,10 +107,11 @@ func (d *Driver) look(ctx context.Context, key string) (object, error) {
 		return object{aws.ToInt64(out.ContentLength), out.Metadata[uploadName]}, nil
 	}
 	err = failure("look for an object", err)
-	if !answered(err, headMissing) || gone(err) {
+	if !answered(err, headMissing) {
 		return object{}, err
 	}
-	// A 404 without a body, from who knows whom: that of GET says what is missing.
+	// A 404 without a body, from who knows whom, perhaps for want of the bucket:
+	// that of GET says what is missing.
 	again, err := d.get(ctx, key, "", "")
 	if err != nil {
 		return object{}, err
