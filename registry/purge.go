@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -92,12 +93,36 @@ func (r *Registry) purgeExpired(ctx context.Context) (removed int, err error) {
 			return removed, err
 		}
 		for _, up := range expired {
-			if err := r.purge(ctx, up.ID); err != nil {
+			err := r.purge(ctx, up.ID)
+			if err == nil {
+				removed++
+				continue
+			}
+			if ctx.Err() != nil || errors.Is(err, fact.ErrUnavailable) {
 				return removed, err
 			}
-			removed++
+			r.opts.Log.Error("an expired upload could not be removed; it is tried again later", "upload", up.ID, "error", err)
+			if err := r.putOff(ctx, up.ID); err != nil {
+				return removed, err
+			}
 		}
 	}
+}
+
+// purgeAgain is after how long an expired session is tried again.
+const purgeAgain = 6 * time.Hour
+
+// putOff makes an expired session expire again later, so that one that cannot
+// be removed keeps no others.
+func (r *Registry) putOff(ctx context.Context, id string) error {
+	return r.ledger.Update(ctx, System, Keys{Uploads: []string{id}}, func(v View) (*Change, error) {
+		up, err := v.Upload(id)
+		if err != nil || up == nil {
+			return nil, err
+		}
+		up.Expires = v.Now().Add(purgeAgain)
+		return &Change{Puts: []Upload{*up}}, nil
+	})
 }
 
 // purge ends one expired session, unless a request is working on it: that one
