@@ -175,6 +175,9 @@ func (b *batch) run(more func() *job) error {
 		}
 		return s.note(err)
 	}
+	if s.shared != nil {
+		s.shared.last = b.mark
+	}
 	s.signal.Announce(b.head.Sequence)
 	return s.note(nil)
 }
@@ -189,7 +192,10 @@ func (b *batch) finish() error {
 	if err := b.state.write(); err != nil {
 		return err
 	}
-	return writeHead(b.store.db.Writer(), b.head, b.format)
+	if b.events == 0 {
+		return nil
+	}
+	return writeHead(b.store.db.Writer(), b.head.Sequence-eventlog.Sequence(b.events), b.head, b.format)
 }
 
 // fill runs the jobs of the batch, and then more until a limit is reached.

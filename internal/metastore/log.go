@@ -36,14 +36,19 @@ const eventColumns = `sequence, id, time, kind, subject, actor, request,
 func readHead(c database.Conn) (eventlog.Head, error) {
 	var h eventlog.Head
 	found, err := one(c, func(r database.Rows) (err error) { h, err = scanHead(r); return err },
-		"SELECT "+headColumns+" FROM head")
+		"SELECT "+headColumns+newestHead)
 	if err == nil && !found {
 		err = errNoHead
 	}
 	return h, err
 }
 
-const headColumns = "log, sequence, time, chain, format"
+const (
+	headColumns = "log, sequence, time, chain, format"
+	// newestHead is the one row of the head, found by the end of an index:
+	// dead versions of it, which others may still see, are passed over.
+	newestHead = " FROM head ORDER BY sequence DESC LIMIT 1"
+)
 
 var errNoHead = &eventlog.Fault{Problem: "the head is missing"}
 
@@ -59,11 +64,12 @@ func scanHead(r database.Rows) (h eventlog.Head, err error) {
 	return eventlog.Head{Log: r.Text(0), Sequence: eventlog.Sequence(r.Int(1)), Time: r.Int(2), Chain: eventlog.Hash(chain)}, nil
 }
 
-// writeHead moves the head. needs is the format that the new events need.
-func writeHead(w database.Writer, h eventlog.Head, needs int) error {
+// writeHead moves the head from a sequence. needs is the format that the new
+// events need.
+func writeHead(w database.Writer, from eventlog.Sequence, h eventlog.Head, needs int) error {
 	return w.Later(`UPDATE head SET sequence = $1, time = $2, chain = $3,
-		format = CASE WHEN format < $4 THEN $5 ELSE format END`,
-		int64(h.Sequence), h.Time, h.Chain[:], int64(needs), int64(needs))
+		format = CASE WHEN format < $4 THEN $5 ELSE format END WHERE sequence = $6`,
+		int64(h.Sequence), h.Time, h.Chain[:], int64(needs), int64(needs), int64(from))
 }
 
 // insertEvent writes a new event and its content row, if it has one.

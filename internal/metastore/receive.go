@@ -171,7 +171,7 @@ func receive(ctx context.Context, w database.Writer, page []Recorded) (eventlog.
 	if err != nil {
 		return head, err
 	}
-	views, needs := newWorking(w, head.Sequence), oldFormat
+	from, views, needs := head.Sequence, newWorking(w, head.Sequence), oldFormat
 	for i := range page {
 		if err := ctx.Err(); err != nil {
 			return head, err
@@ -187,7 +187,7 @@ func receive(ctx context.Context, w database.Writer, page []Recorded) (eventlog.
 	if err := views.write(); err != nil {
 		return head, err
 	}
-	return head, writeHead(w, head, needs)
+	return head, writeHead(w, from, head, needs)
 }
 
 func receiveOne(views *working, r *Recorded) error {

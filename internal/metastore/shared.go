@@ -51,6 +51,9 @@ type shared struct {
 	// awaySince is when the database was first found away, in Unix
 	// microseconds; 0 while it is there.
 	awaySince atomic.Int64
+	// last is the mark of the last commit that is known to have happened. It is
+	// the committer's.
+	last string
 	// contended is for how many more batches a long wait for the lock is
 	// expected. It is the committer's.
 	contended int
@@ -243,18 +246,15 @@ func (b *batch) openShared(more func() *job) error {
 		b.gather(more)
 		lock = database.Query{}
 	}
-	mark := ""
 	queries := []database.Query{
 		{SQL: sharedHead, Scan: b.scanHead},
 		{SQL: "SELECT 1 FROM state WHERE name = $1", Args: []any{flagRebuild},
 			Scan: func(r database.Rows) error { b.partial = r.Next(); return nil }},
-		{SQL: "SELECT mark FROM commits WHERE node = $1", Args: []any{b.store.shared.node.ID},
-			Scan: func(r database.Rows) error {
-				if r.Next() {
-					mark = r.Text(0)
-				}
-				return nil
-			}},
+	}
+	found := false
+	if b.lost != "" {
+		queries = append(queries, database.Query{SQL: "SELECT 1 FROM commits WHERE mark = $1", Args: []any{b.lost},
+			Scan: func(r database.Rows) error { found = r.Next(); return nil }})
 	}
 	if files := b.store.shared.node.Files; files != "" {
 		queries = append(queries, database.Query{SQL: "SELECT 1 FROM leases WHERE name = $1 AND holder <> $2", Args: []any{filesLease, files},
@@ -267,7 +267,7 @@ func (b *batch) openShared(more func() *job) error {
 	if err := batcher.Batch(append(queries, wanted.queries(b.state)...)); err != nil {
 		return err
 	}
-	if b.lost != "" && mark == b.lost {
+	if found {
 		b.found = true
 		return errCommitted
 	}
@@ -297,7 +297,7 @@ func (s *Store) noticeRebuild(partial bool) {
 // lockHead makes this transaction the only one that writes. It must be a
 // statement of its own.
 var lockHead = database.Query{
-	SQL:  "SELECT one FROM head FOR UPDATE",
+	SQL:  "SELECT one" + newestHead + " FOR UPDATE",
 	Scan: func(r database.Rows) error { r.Next(); return nil },
 }
 
@@ -309,7 +309,7 @@ var lockMigrations = database.Query{
 }
 
 // sharedHead reads the head and the database's clock, in microseconds.
-const sharedHead = "SELECT " + headColumns + ", (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM head"
+const sharedHead = "SELECT " + headColumns + ", (extract(epoch FROM clock_timestamp()) * 1000000)::bigint" + newestHead
 
 func (b *batch) scanHead(r database.Rows) (err error) {
 	if !r.Next() {
@@ -327,13 +327,14 @@ func (b *batch) scanHead(r database.Rows) (err error) {
 // reached the synchronous standbys: a small commit that waits for them does.
 func (m *shared) confirm(b *batch) error {
 	w := m.store.db.Writer()
-	err := w.Later("UPDATE commits SET time = $1 WHERE node = $2", b.time().UnixMicro(), m.node.ID)
+	err := w.Later("UPDATE commits SET time = $1 WHERE mark = $2", b.time().UnixMicro(), b.lost)
 	if err == nil {
 		err = w.Commit()
 	}
 	if err != nil {
 		return errors.Join(err, w.Rollback())
 	}
+	m.last = b.lost
 	m.store.signal.Announce(b.head.Sequence)
 	return nil
 }
@@ -342,7 +343,10 @@ func (m *shared) confirm(b *batch) error {
 func (m *shared) finish(b *batch) error {
 	w := m.store.db.Writer()
 	b.mark = rand.Text()
-	b.state.put(commits, []any{m.node.ID, b.mark, b.time().UnixMicro()})
+	b.state.put(commits, []any{b.mark, m.node.ID, b.time().UnixMicro()})
+	if m.last != "" {
+		b.state.remove(commits, []any{m.last})
+	}
 	if !b.durable {
 		b.flush = false
 		if err := w.Later("SET LOCAL synchronous_commit = off"); err != nil {
@@ -359,4 +363,4 @@ func (m *shared) finish(b *batch) error {
 const channel = "artifactstore_log"
 
 // commits has the mark of each node's last commit: working state.
-var commits = newTable("commits", "commits", 1, 0, nil, "node", "mark", "time")
+var commits = newTable("commits", "commits", 1, 0, nil, "mark", "node", "time")

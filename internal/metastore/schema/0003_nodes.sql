@@ -19,8 +19,15 @@ CREATE TABLE leases (
   expires INTEGER NOT NULL
 ) STRICT;
 
+-- Each commit has a row of its own, and removes that of the one before: a row
+-- that is changed again and again would leave a trail of dead versions to walk,
+-- for as long as anybody looks at an older state.
 CREATE TABLE commits (
-  node TEXT    NOT NULL PRIMARY KEY,
-  mark TEXT    NOT NULL,
+  mark TEXT    NOT NULL PRIMARY KEY,
+  node TEXT    NOT NULL,
   time INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX commits_time ON commits (time);
+
+-- The same trail of the head's one row is passed over by its end.
+CREATE INDEX head_sequence ON head (sequence);
