@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
@@ -56,21 +57,41 @@ func (v *view) ReferrerPage(repository string, subject []identity.Digest, artifa
 	}
 }
 
-// referrers reads the descriptors of referrers that are there.
+// descriptorsAtOnce are read by one statement, which is a journey to some databases.
+const descriptorsAtOnce = 16
+
+// descriptorsSQL reads the content rows of so many referrers, in order.
+var descriptorsSQL = func() string {
+	marks := make([]string, descriptorsAtOnce)
+	for i := range marks {
+		marks[i] = fmt.Sprintf("$%d", i+1)
+	}
+	return "SELECT sequence, bytes FROM objects WHERE sequence IN (" + strings.Join(marks, ", ") + ") ORDER BY sequence"
+}()
+
+// referrers reads the descriptors of referrers that are there, given in order.
+// One lost row must not hide the others; the check reports it.
 func (v *view) referrers(ids []int64, maxBytes int) (page []registry.Referrer, err error) {
-	size := 0
-	for _, id := range ids {
-		descriptor, err := v.descriptor(id)
-		if errors.Is(err, fact.ErrGone) {
-			continue // one lost row must not hide the others; the check reports it
+	size, full := 0, errors.New("page is full")
+	for some := range slices.Chunk(ids, descriptorsAtOnce) {
+		args := make([]any, descriptorsAtOnce)
+		for i := range args {
+			args[i] = some[min(i, len(some)-1)]
+		}
+		err := each(v.conn, func(r database.Rows) error {
+			descriptor := r.Bytes(1)
+			if size += len(descriptor); size > maxBytes && len(page) > 0 {
+				return full
+			}
+			page = append(page, registry.Referrer{Sequence: eventlog.Sequence(r.Int(0)), Descriptor: descriptor})
+			return nil
+		}, descriptorsSQL, args...)
+		if errors.Is(err, full) {
+			return page, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		if size += len(descriptor); size > maxBytes && len(page) > 0 {
-			break
-		}
-		page = append(page, registry.Referrer{Sequence: eventlog.Sequence(id), Descriptor: descriptor})
 	}
 	return page, nil
 }
@@ -122,15 +143,4 @@ func (v *view) referrerIDs(repository int64, subject identity.Digest, artifactTy
 		WHERE repository_id = $1 AND subject = $2 AND artifact_type = $3 AND manifest_id > $4
 		ORDER BY manifest_id LIMIT $5`, repository, subject.String(), artifactType, int64(after), int64(limit))
 	return ids, err
-}
-
-// descriptor returns the content row of the event that put a referrer.
-func (v *view) descriptor(id int64) ([]byte, error) {
-	var data []byte
-	found, err := one(v.conn, func(r database.Rows) error { data = r.Bytes(0); return nil },
-		"SELECT bytes FROM objects WHERE sequence = $1", id)
-	if err == nil && !found {
-		err = fmt.Errorf("descriptor of referrer %d: %w", id, fact.ErrGone)
-	}
-	return data, err
 }
