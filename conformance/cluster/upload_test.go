@@ -327,8 +327,12 @@ func TestUploadIsCancelledOnAnotherNode(t *testing.T) {
 		cancel(t, all[1], u)
 		_, err = io.Copy(body, bytes.NewReader(u.data[u.offset+part+part/2:]))
 		t.Logf("the rest of the body: %v", err) // the node may answer before it has all
-		harness.Must(t, <-failed)
-		harness.Must(t, (<-replies).Expect(http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable))
+		// An answer that comes before all was sent can be lost with the connection.
+		if err := <-failed; err != nil {
+			t.Logf("the request: %v", err)
+		} else {
+			harness.Must(t, (<-replies).Expect(http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable))
+		}
 		gone(t, u)
 	})
 }

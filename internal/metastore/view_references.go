@@ -8,7 +8,7 @@ import (
 )
 
 var references = newTable("references", "manifest_references", 2, 1, nil,
-	"manifest_id", "ordinal", "repository_id", "role", "digest", "target", "size", "media_type")
+	"manifest_id", "ordinal", "repository_id", "role", "digest", "target", "size", "media_type").putOnce()
 
 func applyReferences(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	switch f := f.(type) {

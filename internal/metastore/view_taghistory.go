@@ -6,7 +6,7 @@ import (
 )
 
 var tagHistory = newTable("tag_history", "tag_history", 3, 1, nil,
-	"repository_id", "name", "sequence", "from_digest", "to_digest", "actor", "time")
+	"repository_id", "name", "sequence", "from_digest", "to_digest", "actor", "time").putOnce()
 
 func applyTagHistory(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	switch f := f.(type) {

@@ -21,6 +21,9 @@ type table struct {
 	// ids is the number of leading columns of the key that are ids, which
 	// are sequences of events.
 	ids int
+	// once: no key is put twice, and none is asked for; what is deleted was
+	// listed before, and so written.
+	once bool
 	// unique are columns outside of the key of which no two rows have the
 	// same text.
 	unique []int
@@ -75,6 +78,12 @@ func newTable(name, sql string, key, ids int, unique []string, columns ...string
 		t.unique = append(t.unique, slices.Index(columns, column))
 		t.uniqueSQL = append(t.uniqueSQL, fmt.Sprintf("SELECT %s FROM %s WHERE %s = $1", list, sql, column))
 	}
+	return t
+}
+
+// putOnce says that of a table.
+func (t *table) putOnce() *table {
+	t.once = true
 	return t
 }
 

@@ -181,6 +181,10 @@ func (r *rows) index(t *table, k string, row []any) {
 
 // put changes or makes a row.
 func (s *working) put(t *table, row []any) {
+	if t.once {
+		s.insert(t, row...)
+		return
+	}
 	r, k := s.of(t), keyOf(row[:t.Key])
 	r.vacate(t, k)
 	s.learn(t, k, row)

@@ -43,7 +43,11 @@ func (d *Driver) Publish(ctx context.Context, id string, saved []byte, size int6
 		err = d.publish(ctx, id, key, st, size)
 	}
 	if gone(err) {
-		if stands := d.stands(ctx, key, size, 1); !gone(stands) {
+		tries := 1
+		if st != nil && st.upload != "" {
+			tries = goneTries // another node may be completing it right now
+		}
+		if stands := d.stands(ctx, key, size, tries); !gone(stands) {
 			err = stands // it is there, or nobody knows
 		}
 	}
@@ -155,6 +159,9 @@ func (d *Driver) settled(ctx context.Context, key string, size int64, answer err
 
 const (
 	standTries = 8
+	// goneTries is for an upload that is gone: some servers say so while
+	// they are still making an object of it. It comes to 3 s.
+	goneTries  = 6
 	standPause = 50 * time.Millisecond
 )
 
