@@ -45,10 +45,11 @@ type Ledger interface {
 }
 
 // Keys name what a decide is going to ask for: of each of the repositories,
-// itself, the blobs and manifests of the digests, and the tags; and uploads.
+// itself, the blobs of Digests, the manifests and the tags; and uploads.
 type Keys struct {
 	Repositories []string
 	Digests      []identity.Digest
+	Manifests    []identity.Digest
 	Tags         []string
 	Uploads      []string // ids
 }

@@ -58,7 +58,7 @@ func (r *Repository) DeleteManifest(ctx context.Context, ref Reference) error {
 		return r.deleteTag(ctx, ref.Tag)
 	}
 	for more := true; more; {
-		err := r.update(ctx, Keys{Digests: []identity.Digest{ref.Digest}}, func(v View, c *Change) (err error) {
+		err := r.update(ctx, Keys{Manifests: []identity.Digest{ref.Digest}}, func(v View, c *Change) (err error) {
 			more, err = r.deleteManifest(v, c, ref.Digest)
 			return err
 		})

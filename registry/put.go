@@ -223,15 +223,18 @@ func (p *put) find(v View, ref manifest.Reference) (*Blob, error) {
 
 // keys name what decide asks for.
 func (p *put) keys() Keys {
-	k := Keys{Tags: p.tags}
+	k := Keys{Tags: p.tags, Manifests: []identity.Digest{p.bytes.sealed.Digests.Primary()}}
 	for _, ref := range p.parsed.References() {
+		if ref.Role == manifest.RoleManifest {
+			k.Manifests = append(k.Manifests, ref.Digest)
+		}
 		k.Digests = append(k.Digests, ref.Digest)
 		if b := p.stored[ref.Digest]; b != nil {
 			k.Digests = append(k.Digests, b.Digests.Primary())
 		}
 	}
 	if s := p.subject(); !s.IsZero() {
-		k.Digests = append(k.Digests, s)
+		k.Manifests = append(k.Manifests, s)
 	}
 	return k
 }

@@ -14,7 +14,8 @@ type wanted struct {
 	repositories map[string]struct{}
 	uploads      map[string]struct{}
 	digests      map[identity.Algorithm]map[string]struct{}
-	contents     map[identity.Algorithm]map[pair]struct{} // in a repository
+	links        map[identity.Algorithm]map[pair]struct{} // blobs in a repository
+	manifests    map[identity.Algorithm]map[pair]struct{}
 	tags         map[pair]struct{}
 }
 
@@ -24,11 +25,12 @@ type pair struct{ repository, item string }
 func newWanted(jobs []*job) *wanted {
 	w := &wanted{
 		repositories: map[string]struct{}{}, uploads: map[string]struct{}{}, tags: map[pair]struct{}{},
-		digests:  map[identity.Algorithm]map[string]struct{}{},
-		contents: map[identity.Algorithm]map[pair]struct{}{},
+		digests:   map[identity.Algorithm]map[string]struct{}{},
+		links:     map[identity.Algorithm]map[pair]struct{}{},
+		manifests: map[identity.Algorithm]map[pair]struct{}{},
 	}
 	for _, a := range digestColumns {
-		w.digests[a], w.contents[a] = map[string]struct{}{}, map[pair]struct{}{}
+		w.digests[a], w.links[a], w.manifests[a] = map[string]struct{}{}, map[pair]struct{}{}, map[pair]struct{}{}
 	}
 	for _, j := range jobs {
 		w.add(j)
@@ -40,20 +42,25 @@ func (w *wanted) add(j *job) {
 	for _, id := range j.keys.Uploads {
 		w.uploads[id] = struct{}{}
 	}
-	for _, d := range j.keys.Digests {
+	for _, d := range slices.Concat(j.keys.Digests, j.keys.Manifests) {
 		if set := w.digests[d.Algorithm()]; set != nil {
 			set[d.String()] = struct{}{}
 		}
 	}
 	for _, name := range j.keys.Repositories {
 		w.repositories[name] = struct{}{}
-		for _, d := range j.keys.Digests {
-			if set := w.contents[d.Algorithm()]; set != nil {
-				set[pair{name, d.String()}] = struct{}{}
-			}
-		}
+		inRepository(w.links, name, j.keys.Digests)
+		inRepository(w.manifests, name, j.keys.Manifests)
 		for _, tag := range j.keys.Tags {
 			w.tags[pair{name, tag}] = struct{}{}
+		}
+	}
+}
+
+func inRepository(wanted map[identity.Algorithm]map[pair]struct{}, name string, digests []identity.Digest) {
+	for _, d := range digests {
+		if set := wanted[d.Algorithm()]; set != nil {
+			set[pair{name, d.String()}] = struct{}{}
 		}
 	}
 }
@@ -83,28 +90,35 @@ func (w *wanted) queries(s *working) []database.Query {
 		if len(w.digests[a]) > 0 {
 			add(blobs, "SELECT "+blobs.list("t")+" FROM blobs t WHERE t."+column+" = ANY($1)", list(w.digests[a]))
 		}
-		if len(w.contents[a]) == 0 {
-			continue
-		}
-		names, items := split(w.contents[a])
-		for _, t := range []*table{links, manifests} {
-			add(t, "SELECT "+t.list("t")+asked+" JOIN blobs b ON b."+column+" = k.item JOIN "+t.Name+
-				" t ON t.repository_id = r.id AND t.blob_id = b.id", names, items)
+		for t, wanted := range map[*table]map[pair]struct{}{links: w.links[a], manifests: w.manifests[a]} {
+			if len(wanted) == 0 {
+				continue
+			}
+			names, items := split(wanted)
+			add(t, "SELECT "+t.list("t")+asked+" JOIN blobs b ON b."+column+" = k.item"+
+				lookUp(t, "t", "repository_id = r.id", "blob_id = b.id"), names, items)
 		}
 	}
 	if len(w.tags) > 0 {
 		names, items := split(w.tags)
-		const tagged = asked + " JOIN tags g ON g.repository_id = r.id AND g.name = k.item"
+		tagged := asked + lookUp(tags, "g", "repository_id = r.id", "name = k.item")
 		add(tags, "SELECT "+tags.list("g")+tagged, names, items)
-		add(blobs, "SELECT "+blobs.list("t")+tagged+" JOIN blobs t ON t.id = g.blob_id", names, items)
+		add(blobs, "SELECT "+blobs.list("t")+tagged+lookUp(blobs, "t", "id = g.blob_id"), names, items)
 		add(manifests, "SELECT "+manifests.list("t")+tagged+
-			" JOIN manifests t ON t.repository_id = g.repository_id AND t.blob_id = g.blob_id", names, items)
+			lookUp(manifests, "t", "repository_id = g.repository_id", "blob_id = g.blob_id"), names, items)
 	}
 	return all
 }
 
 // asked begins a statement that reads something of pairs.
 const asked = " FROM unnest($1::text[], $2::text[]) AS k(name, item) JOIN repositories r ON r.name = k.name"
+
+// lookUp joins the one row of a table that has a key. As a plain join it could
+// walk through all rows that have the first column of the key, which the planner
+// takes for cheap while its statistics are behind.
+func lookUp(t *table, as string, key ...string) string {
+	return " CROSS JOIN LATERAL (SELECT * FROM " + t.Name + " x WHERE x." + strings.Join(key, " AND x.") + " LIMIT 1) " + as
+}
 
 // settle remembers, once the queries were run, what is not there.
 func (w *wanted) settle(s *working) {
@@ -118,11 +132,12 @@ func (w *wanted) settle(s *working) {
 		for d := range w.digests[a] {
 			s.lacksBy(blobs, string(a), d)
 		}
-		for p := range w.contents[a] {
-			r, b := s.here(repositories, "name", p.repository), s.here(blobs, string(a), p.item)
-			if r != nil && b != nil {
-				s.lacks(links, r[0], b[0])
-				s.lacks(manifests, r[0], b[0])
+		for t, wanted := range map[*table]map[pair]struct{}{links: w.links[a], manifests: w.manifests[a]} {
+			for p := range wanted {
+				r, b := s.here(repositories, "name", p.repository), s.here(blobs, string(a), p.item)
+				if r != nil && b != nil {
+					s.lacks(t, r[0], b[0])
+				}
 			}
 		}
 	}

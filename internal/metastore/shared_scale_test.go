@@ -1,6 +1,7 @@
 package metastore_test
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"artifactstore/internal/metastore"
 	"artifactstore/internal/metastore/postgres"
 	"artifactstore/registry"
+	"artifactstore/registry/identity"
 )
 
 // TestSharedListingsCostThePage and not the collection, whether the server has
@@ -47,6 +49,32 @@ func TestSharedListingsCostThePage(t *testing.T) {
 		if n := looked(t, server) - before; n > times*len(lists)*page*4 {
 			t.Errorf("after %s: %d rows were looked at", prepare, n)
 		}
+	}
+}
+
+// TestSharedBatchCostsWhatItAsksFor and not what the repository has, with plans
+// that were made while it had nothing.
+func TestSharedBatchCostsWhatItAsksFor(t *testing.T) {
+	t.Parallel()
+	server := harness.StartPrivatePostgres(t, "autovacuum=off", "fsync=off")
+	s := join(t, server, node{Node: metastore.Node{Name: "a"}})
+	populated(t, s)
+	const rounds, tags = 60, 100
+	push := func(round int) {
+		c, keys := new(registry.Change), registry.Keys{Repositories: []string{"demo"},
+			Digests: []identity.Digest{primary("image")}, Manifests: []identity.Digest{primary("image")}}
+		for i := range tags {
+			keys.Tags = append(keys.Tags, fmt.Sprintf("t%d-%d", round, i))
+			c.Add(tag("demo", keys.Tags[i], "image"))
+		}
+		must(t, s.Update(t.Context(), caller, keys, func(registry.View) (*registry.Change, error) { return c, nil }))
+	}
+	for round := range rounds {
+		push(round)
+	}
+	must(t, s.Close()) // what a connection has counted is there once it has ended
+	if n := looked(t, server); n > rounds*tags*30 {
+		t.Errorf("%d rows were looked at for %d tags", n, rounds*tags)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 const (
 	// maxStatements bounds the prepared statements that a connection keeps.
 	maxStatements = 256
-	// replanAfter is how long a reader keeps plans: those that were made while
+	// replanAfter is how long plans are kept: those that were made while
 	// a table was small are bad once it has grown.
 	replanAfter = 5 * time.Second
 )
@@ -43,7 +43,7 @@ type conn struct {
 	batching bool
 	// leaving is the end of a transaction whose answer nobody has waited for.
 	leaving *pgconn.Pipeline
-	// planned is when the plans of a reader were last dropped.
+	// planned is when the plans were last dropped.
 	planned time.Time
 	// seen: a row was handed out.
 	seen bool

@@ -48,6 +48,10 @@ func (w *writer) Begin(flush bool) error {
 	}
 	w.active, w.sent, w.ended = true, false, nil
 	w.c.first = slices.Clone(beginnings[flush])
+	if now := time.Now(); now.Sub(w.c.planned) > replanAfter {
+		w.c.planned = now
+		w.c.first = append(w.c.first, call{sql: "DISCARD PLANS"})
+	}
 	w.opening = len(w.c.first)
 	return nil
 }
