@@ -48,9 +48,9 @@ type shared struct {
 	store *Store
 	node  Node
 	peers atomic.Pointer[peers]
-	// awaySince is when the database was first found away, in Unix
-	// microseconds; 0 while it is there.
-	awaySince atomic.Int64
+	// awaySince is when the database was first found away, nil while it is
+	// there. A clock that is set does not change how long ago that is.
+	awaySince atomic.Pointer[time.Time]
 	// last is the mark of the last commit that is known to have happened. It is
 	// the committer's.
 	last string
@@ -112,17 +112,17 @@ func (m *shared) waits(pause time.Duration) bool {
 // lostPatience tells whether the database has been away for too long to wait.
 func (m *shared) lostPatience() bool {
 	since := m.awaySince.Load()
-	return since != 0 && time.Since(time.UnixMicro(since)) > m.patience
+	return since != nil && time.Since(*since) > m.patience
 }
 
 // noted keeps account of whether the database is there.
 func (m *shared) noted(err error) {
 	switch {
 	case isAway(err):
-		if m.awaySince.CompareAndSwap(0, time.Now().UnixMicro()) {
+		if now := time.Now(); m.awaySince.CompareAndSwap(nil, &now) {
 			m.store.log.Warn("the database cannot be reached; changes wait", "error", err)
 		}
-	case m.awaySince.Swap(0) != 0:
+	case m.awaySince.Swap(nil) != nil:
 		m.store.log.Info("the database is there again")
 	}
 }
@@ -130,14 +130,14 @@ func (m *shared) noted(err error) {
 // lookedSince makes the time that the database is away begin when an attempt
 // did, and not when that gave up.
 func (m *shared) lookedSince(began time.Time) {
-	if at := m.awaySince.Load(); at > began.UnixMicro() {
-		m.awaySince.CompareAndSwap(at, began.UnixMicro())
+	if at := m.awaySince.Load(); at != nil && at.After(began) {
+		m.awaySince.CompareAndSwap(at, &began)
 	}
 }
 
 // away returns why the database cannot be used now, nil if it can.
 func (m *shared) away() error {
-	if m.awaySince.Load() == 0 {
+	if m.awaySince.Load() == nil {
 		return nil
 	}
 	return fmt.Errorf("%w: the database does not answer", fact.ErrUnavailable)
