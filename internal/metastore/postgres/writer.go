@@ -270,7 +270,7 @@ func (w *writer) Commit() error {
 	}
 	w.c.first, w.sent = nil, true
 	if err := w.commit(append(calls, call{sql: "COMMIT"})); err != nil {
-		w.check(err)
+		_ = w.check(err) // err is what is told
 		return errors.Join(err, w.Rollback())
 	}
 	w.active = false
@@ -337,7 +337,7 @@ func (w *writer) commit(calls []call) error {
 		return errors.Join(fmt.Errorf("the transaction was not committed: an error came before (%s)", tag), r.end(nil))
 	}
 	if err := r.end(nil); err != nil {
-		w.check(err) // it is committed; the next transaction connects anew
+		_ = w.check(err) // it is committed; the next transaction connects anew
 	}
 	return nil
 }
