@@ -211,7 +211,7 @@ func TestALeaseThatCannotBeProlongedIsLostInTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newScene(t)
-				away := s.start.Add(65 * time.Second) // that of the last renewal
+				away := s.start.Add(65 * time.Second) // the renewal at this moment is the last
 				stop := s.run("a", time.Hour, time.Hour, func(ctx context.Context, _ string) error {
 					if time.Now().After(away) {
 						return answer(ctx)
