@@ -43,6 +43,23 @@ func (r *runner) command(ctx context.Context, env []string, name string, args ..
 	return nil
 }
 
+// patiently runs a command that needs the network, up to three times.
+func (r *runner) patiently(ctx context.Context, env []string, name string, args ...string) error {
+	err := r.command(ctx, env, name, args...)
+	for range 2 {
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(10 * time.Second):
+		}
+		err = r.command(ctx, env, name, args...)
+	}
+	return err
+}
+
 // output runs a command and returns what it printed on standard output.
 func (r *runner) output(ctx context.Context, name string, args ...string) (string, error) {
 	var stderr bytes.Buffer

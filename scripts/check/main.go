@@ -28,6 +28,8 @@ type step struct {
 	name  string
 	run   func(*runner, context.Context) error
 	tools []string // Go tools it needs; the last element of their package paths
+	// system: it runs programs of the system.
+	system bool
 	// aside: it only waits for the network most of the time, and runs beside
 	// the others. Those that need tools wait for it.
 	aside bool
@@ -39,9 +41,9 @@ var steps = []step{
 	{name: "packages", run: (*runner).installPackages, aside: true},
 	{name: "build", run: (*runner).build},
 	{name: "type", run: (*runner).typeCheck, tools: []string{"staticcheck"}},
-	{name: "unit", run: (*runner).unit},
-	{name: "race", run: (*runner).race},
-	{name: "conformance", run: (*runner).conformance, tools: []string{"oras", "crane", "conformance", "registry", "helm"}},
+	{name: "unit", run: (*runner).unit, tools: []string{"versitygw"}, system: true},
+	{name: "race", run: (*runner).race, tools: []string{"versitygw"}, system: true},
+	{name: "conformance", run: (*runner).conformance, tools: []string{"oras", "crane", "conformance", "registry", "helm", "versitygw"}, system: true},
 	{name: "lint", run: (*runner).lint, tools: []string{"golangci-lint"}, extra: true},
 	{name: "vuln", run: (*runner).vuln, tools: []string{"govulncheck"}, extra: true},
 }
@@ -81,9 +83,12 @@ func choose(names []string) ([]step, error) {
 		if slices.Contains(names, s.name) && len(s.tools) > 0 {
 			wanted = append(wanted, "tools")
 		}
+		if slices.Contains(names, s.name) && s.system {
+			wanted = append(wanted, "packages")
+		}
 	}
 	if slices.Contains(names, "conformance") {
-		wanted = append(wanted, "build", "packages")
+		wanted = append(wanted, "build")
 	}
 	return slices.DeleteFunc(slices.Clone(steps), func(s step) bool { return !slices.Contains(wanted, s.name) }), nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,10 +129,10 @@ func TestChoose(t *testing.T) {
 		want  string
 	}{
 		{nil, "tools packages build type unit race conformance"},
-		{[]string{"unit"}, "unit"},
+		{[]string{"unit"}, "tools packages unit"},
 		{[]string{"type"}, "tools type"},
 		{[]string{"conformance"}, "tools packages build conformance"},
-		{[]string{"race", "build"}, "build race"},
+		{[]string{"race", "build"}, "tools packages build race"},
 	}
 	for _, tt := range tests {
 		chosen, err := choose(tt.names)
@@ -243,6 +244,21 @@ func TestSequentialPackagesHaveNoGoroutine(t *testing.T) {
 				}
 				return true
 			})
+		}
+	}
+}
+
+// A tool that no step names would be installed by nobody.
+func TestEveryToolHasItsStep(t *testing.T) {
+	rows, err := table(filepath.Join("..", "tools.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &runner{chosen: steps}
+	named := r.toolNames()
+	for _, row := range rows {
+		if name := (tool{pkg: row[0]}).name(); !slices.Contains(named, name) {
+			t.Errorf("no step needs %s", name)
 		}
 	}
 }

@@ -37,8 +37,7 @@ func (r *runner) installTools(ctx context.Context) error {
 		if !slices.Contains(wanted, t.name()) || r.installed(t) {
 			continue
 		}
-		install := r.command(ctx, []string{"GOBIN=" + r.path(".tools", "bin")}, "go", "install", t.pkg+"@"+t.version)
-		errs = append(errs, install)
+		errs = append(errs, r.patiently(ctx, []string{"GOBIN=" + r.path(".tools", "bin")}, "go", "install", t.pkg+"@"+t.version))
 	}
 	return errors.Join(errs...)
 }
@@ -82,10 +81,10 @@ func (r *runner) installPackages(ctx context.Context) error {
 	}
 	const wait = "DPkg::Lock::Timeout=300"
 	env := []string{"DEBIAN_FRONTEND=noninteractive"}
-	if err := r.command(ctx, env, "apt-get", "-o", wait, "update", "-q"); err != nil {
+	if err := r.patiently(ctx, env, "apt-get", "-o", wait, "update", "-q"); err != nil {
 		return err
 	}
-	return r.command(ctx, env, "apt-get", append([]string{"-o", wait, "install", "-q", "-y", "--no-install-recommends"}, missing...)...)
+	return r.patiently(ctx, env, "apt-get", append([]string{"-o", wait, "install", "-q", "-y", "--no-install-recommends"}, missing...)...)
 }
 
 // table reads a file of rows of words; what follows # is a comment.

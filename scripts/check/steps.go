@@ -23,9 +23,11 @@ func (r *runner) typeCheck(ctx context.Context) error {
 	return errors.Join(vetted, checked, tested)
 }
 
-// unit runs every test that needs no server from outside. Here and below go test
-// leaves out its vet, of which the step type runs all.
+// unit runs the tests of every package but those of the black box. Some start
+// PostgreSQL or an S3 server. Here and below go test leaves out its vet, of which
+// the step type runs all.
 func (r *runner) unit(ctx context.Context) error {
+	r.aside.Wait()
 	packages, err := r.packages(ctx, false)
 	if err != nil {
 		return err
@@ -48,6 +50,7 @@ func (r *runner) race(ctx context.Context) error {
 		r.report.skip("race detector", "it needs a C compiler, and there is neither gcc nor clang")
 		return nil
 	}
+	r.aside.Wait()
 	packages, err := r.packages(ctx, false)
 	if err != nil {
 		return err
