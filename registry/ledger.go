@@ -60,6 +60,10 @@ type Change struct {
 	// Puts are upload rows to write, Drops the ids of upload rows to remove.
 	Puts  []Upload
 	Drops []string
+	// Forget are sequences whose content rows are deleted.
+	Forget []eventlog.Sequence
+	// Working is what else changes of the working state.
+	Working Working
 	// Durable makes a change without events reach the disk as well.
 	Durable bool
 }
@@ -96,6 +100,7 @@ type View interface {
 	ReferrerView
 	UploadView
 	InspectView
+	LifeView
 }
 
 // RepositoryView reads repositories.
@@ -118,6 +123,11 @@ type Blob struct {
 	// Receipt.Store is fact.Content.
 	Content eventlog.Sequence
 	Stored  time.Time
+	// Due is until when it is condemned as no repository holds it, Verified
+	// when its bytes were last read and found right; zero: never.
+	Due, Verified time.Time
+	// Damaged: its bytes were found missing or wrong, and are not served.
+	Damaged bool
 }
 
 // BlobView reads byte sequences and which repositories hold them.
@@ -147,9 +157,14 @@ type Manifest struct {
 	ArtifactType string
 	Subject      identity.Digest // as written, or zero
 	Pushed       time.Time
-	// Class is the retention class, Expires its end; zero means never.
+	// Class is the retention class, Expires its end; zero means never. Rule
+	// is what gave the class, "" if it is the shipped default.
 	Class   string
 	Expires time.Time
+	Rule    string
+	// Marked is when it expired, Pulled the last day on which it was asked
+	// for, Untagged when a tag last left it; zero: never.
+	Marked, Pulled, Untagged time.Time
 }
 
 // ManifestView reads manifests.
