@@ -162,6 +162,9 @@ type Manifest struct {
 	Class   string
 	Expires time.Time
 	Rule    string
+	// Chosen: the class was picked for this very manifest. Extended: its end
+	// was put off.
+	Chosen, Extended bool
 	// Marked is when it expired, Pulled the last day on which it was asked
 	// for, Untagged when a tag last left it; zero: never.
 	Marked, Pulled, Untagged time.Time

@@ -17,6 +17,8 @@ type RepositoryState struct {
 	// Deleted is when it was deleted, zero if it was not. It goes by another
 	// name since then.
 	Deleted time.Time
+	// Lost is how many of its tags were deleted.
+	Lost int64
 }
 
 // Link says that a repository holds a blob.

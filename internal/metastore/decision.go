@@ -46,7 +46,7 @@ func (v *decision) RepositoryState(name string) (*registry.RepositoryState, erro
 		return nil, err
 	}
 	at := &values{row}
-	return &registry.RepositoryState{ID: at.Int(0), Name: at.Text(1), Holds: at.Int(3), Deleted: instant(at.Int(4))}, nil
+	return &registry.RepositoryState{ID: at.Int(0), Name: at.Text(1), Holds: at.Int(3), Deleted: instant(at.Int(4)), Lost: at.Int(5)}, nil
 }
 
 // Policies implements registry.LifeView.

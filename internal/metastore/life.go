@@ -48,8 +48,8 @@ func truth(condition string) string { return "CASE WHEN " + condition + " THEN 1
 var linkItem = "SELECT " + stateColumns + ", " + blobColumns + ", " + linkColumns + ", " + truth(referenced("l.repository_id"))
 
 func scanLinkItem(r database.Rows) (registry.LinkItem, error) {
-	b, err := scanBlob(shifted{r, 4})
-	const past = 4 + pastBlob
+	b, err := scanBlob(shifted{r, pastState})
+	const past = pastState + pastBlob
 	return registry.LinkItem{Repository: scanState(r, 0), Blob: b.blob(), Link: scanLink(r, past), Used: r.Int(past+2) != 0}, err
 }
 

@@ -13,7 +13,7 @@ import (
 
 var manifests = newTable("manifests", "manifests", 2, 2, nil,
 	"repository_id", "blob_id", "id", "native", "digest", "media_type", "artifact_type", "subject", "size", "class", "expires", "created",
-	"rule", "marked", "pulled", "untagged")
+	"rule", "chosen", "extended", "marked", "pulled", "untagged")
 
 func applyManifests(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	switch f := f.(type) {
@@ -21,7 +21,7 @@ func applyManifests(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) 
 		r, b, err := s.both(f.Repository, f.Manifest)
 		return []edit{manifests.put(r, b, int64(e.Sequence), f.Native.String(), f.Digest.String(), f.MediaType,
 			f.ArtifactType, digestOrNull(f.SubjectDigest), f.Size, f.Class, f.Expires, e.Time,
-			"", int64(0), int64(0), int64(0))}, err
+			"", int64(0), int64(0), int64(0), int64(0), int64(0))}, err
 	case *fact.ManifestDeleted:
 		r, b, err := s.both(f.Repository, f.Manifest)
 		return []edit{manifests.delete(r, b)}, err
@@ -49,28 +49,41 @@ const (
 	columnSubject      = 7
 	columnClass        = 9
 	columnExpires      = 10
+	columnPushed       = 11
 	columnRule         = 12
-	columnMarked       = 13
-	columnPulled       = 14
-	columnUntagged     = 15
+	columnChosen       = 13
+	columnExtended     = 14
+	columnMarked       = 15
+	columnPulled       = 16
+	columnUntagged     = 17
 )
+
+// number is a truth as a column.
+func number(truth bool) int64 {
+	if truth {
+		return 1
+	}
+	return 0
+}
 
 // applyRetention changes what is known of the retention of a manifest.
 func applyRetention(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	switch f := f.(type) {
 	case *fact.DefaultApplied:
 		return s.changeManifest(f.Repository, f.Manifest, func(m []any) {
-			m[columnClass], m[columnExpires], m[columnRule] = f.Class, f.Expires, f.Rule
+			m[columnClass], m[columnExpires], m[columnRule], m[columnChosen] = f.Class, f.Expires, f.Rule, number(f.Chosen)
 		})
 	case *fact.Extended:
-		return s.changeManifest(f.Repository, f.Manifest, func(m []any) { m[columnExpires], m[columnMarked] = f.To, int64(0) })
+		return s.changeManifest(f.Repository, f.Manifest, func(m []any) { m[columnExpires], m[columnExtended], m[columnMarked] = f.To, int64(1), int64(0) })
 	case *fact.ClassChanged:
 		return s.changeManifest(f.Repository, f.Manifest, func(m []any) {
-			m[columnClass], m[columnExpires], m[columnRule], m[columnMarked] = f.To, f.Expires, "operator", int64(0)
+			m[columnClass], m[columnExpires], m[columnRule] = f.To, f.Expires, "operator"
+			m[columnChosen], m[columnExtended], m[columnMarked] = int64(1), int64(0), int64(0)
 		})
 	case *fact.Renewed:
 		return s.changeManifest(f.Repository, f.Manifest, func(m []any) {
-			m[columnClass], m[columnExpires], m[columnMarked] = f.Class, f.Expires, int64(0)
+			m[columnClass], m[columnExpires], m[columnExtended], m[columnMarked] = f.Class, f.Expires, int64(0), int64(0)
+			m[columnPushed] = e.Time
 		})
 	case *fact.Expired:
 		return s.changeManifest(f.Repository, f.Manifest, func(m []any) { m[columnMarked] = e.Time })
@@ -129,7 +142,7 @@ func (s *working) manifest(repository string, d identity.Digest) (manifestKey, e
 // manifestColumns are what scanManifest reads after blobColumns, of the table
 // manifests under the name m.
 const manifestColumns = "m.id, m.native, m.digest, m.media_type, m.artifact_type, m.subject, m.class, m.expires, m.created, " +
-	"m.rule, m.marked, m.pulled, m.untagged"
+	"m.rule, m.chosen, m.extended, m.marked, m.pulled, m.untagged"
 
 // scanManifest reads blobColumns and manifestColumns; what follows has the
 // column pastManifest.
@@ -143,7 +156,8 @@ func scanManifest(r database.Rows) (*registry.Manifest, error) {
 		Sequence: eventlog.Sequence(r.Int(c)), Blob: row.blob(),
 		MediaType: r.Text(c + 3), ArtifactType: r.Text(c + 4),
 		Class: r.Text(c + 6), Expires: instant(r.Int(c + 7)), Pushed: micro(r.Int(c + 8)),
-		Rule: r.Text(c + 9), Marked: instant(r.Int(c + 10)), Pulled: instant(r.Int(c + 11)), Untagged: instant(r.Int(c + 12)),
+		Rule: r.Text(c + 9), Chosen: r.Int(c+10) != 0, Extended: r.Int(c+11) != 0,
+		Marked: instant(r.Int(c + 12)), Pulled: instant(r.Int(c + 13)), Untagged: instant(r.Int(c + 14)),
 	}
 	for column, d := range map[int]*identity.Digest{c + 1: &m.Native, c + 2: &m.Digest, c + 5: &m.Subject} {
 		if *d, err = parseDigest(r.Text(column)); err != nil {
@@ -153,11 +167,11 @@ func scanManifest(r database.Rows) (*registry.Manifest, error) {
 	return m, nil
 }
 
-const pastManifest = pastBlob + 13
+const pastManifest = pastBlob + 15
 
 // manifestOf reads a manifest from the row of its bytes and its own.
 func manifestOf(blob, m []any) (*registry.Manifest, error) {
-	row := append(slices.Clip(blob), m[2], m[3], m[4], m[5], m[6], m[7], m[9], m[10], m[11], m[12], m[13], m[14], m[15])
+	row := append(slices.Clip(blob), m[2], m[3], m[4], m[5], m[6], m[7], m[9], m[10], m[11], m[12], m[13], m[14], m[15], m[16], m[17])
 	return scanManifest(&values{row})
 }
 

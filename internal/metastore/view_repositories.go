@@ -12,12 +12,12 @@ import (
 )
 
 var repositories = newTable("repositories", "repositories", 1, 1, []string{"name"},
-	"id", "name", "created", "holds", "deleted")
+	"id", "name", "created", "holds", "deleted", "lost")
 
 func applyRepositories(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	switch f := f.(type) {
 	case *fact.RepositoryCreated:
-		return []edit{repositories.put(int64(e.Sequence), f.Repository, e.Time, int64(0), int64(0))}, nil
+		return []edit{repositories.put(int64(e.Sequence), f.Repository, e.Time, int64(0), int64(0), int64(0))}, nil
 	case *fact.RepositoryDeleted:
 		return s.renameRepository(f.Repository, f.Name, e.Time)
 	case *fact.RepositoryRestored:
@@ -29,6 +29,13 @@ func applyRepositories(s *working, e *eventlog.Event, f fact.Fact) ([]edit, erro
 		return s.countHold(f.Name, f.Target, 1)
 	case *fact.HoldReleased:
 		return s.countHold(f.Name, f.Target, -1)
+	case *fact.TagDeleted:
+		row, err := s.repositoryRow(f.Repository)
+		if err != nil {
+			return nil, err
+		}
+		row[5] = row[5].(int64) + 1
+		return []edit{repositories.put(row...)}, nil
 	}
 	return nil, nil
 }
@@ -78,10 +85,13 @@ func (v *view) RepositoryExists(name string) (bool, error) {
 		"SELECT 1 FROM repositories WHERE name = $1", name)
 }
 
-const stateColumns = "r.id, r.name, r.holds, r.deleted"
+const stateColumns = "r.id, r.name, r.holds, r.deleted, r.lost"
+
+// pastState is the column behind them.
+const pastState = 5
 
 func scanState(r database.Rows, column int) registry.RepositoryState {
-	return registry.RepositoryState{ID: r.Int(column), Name: r.Text(column + 1), Holds: r.Int(column + 2), Deleted: instant(r.Int(column + 3))}
+	return registry.RepositoryState{ID: r.Int(column), Name: r.Text(column + 1), Holds: r.Int(column + 2), Deleted: instant(r.Int(column + 3)), Lost: r.Int(column + 4)}
 }
 
 // instant is a time of a row; 0 is none.

@@ -3,6 +3,7 @@
 
 ALTER TABLE repositories ADD COLUMN holds INTEGER NOT NULL DEFAULT 0;   -- how many are on it or in it
 ALTER TABLE repositories ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0; -- when; 0: it is not
+ALTER TABLE repositories ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;    -- how many tags were deleted in it
 CREATE INDEX repositories_deleted ON repositories (id) WHERE deleted <> 0;
 
 ALTER TABLE blobs ADD COLUMN due INTEGER NOT NULL DEFAULT 0;      -- condemned until then, as no repository holds it
@@ -14,6 +15,8 @@ ALTER TABLE links ADD COLUMN linked INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE links ADD COLUMN due INTEGER NOT NULL DEFAULT 0;      -- condemned until then, as nothing uses it
 
 ALTER TABLE manifests ADD COLUMN rule TEXT NOT NULL DEFAULT '';         -- that gave the class; empty: the shipped default
+ALTER TABLE manifests ADD COLUMN chosen INTEGER NOT NULL DEFAULT 0;     -- 1: for this very manifest
+ALTER TABLE manifests ADD COLUMN extended INTEGER NOT NULL DEFAULT 0;   -- 1: its end was put off
 ALTER TABLE manifests ADD COLUMN marked INTEGER NOT NULL DEFAULT 0;     -- when it expired
 ALTER TABLE manifests ADD COLUMN pulled INTEGER NOT NULL DEFAULT 0;     -- the last day
 ALTER TABLE manifests ADD COLUMN untagged INTEGER NOT NULL DEFAULT 0;   -- when a tag last left it
@@ -33,6 +36,8 @@ CREATE TABLE graves (
   expires       INTEGER NOT NULL,
   created       INTEGER NOT NULL,
   rule          TEXT    NOT NULL,
+  chosen        INTEGER NOT NULL,
+  extended      INTEGER NOT NULL,
   marked        INTEGER NOT NULL,
   pulled        INTEGER NOT NULL,
   untagged      INTEGER NOT NULL,
