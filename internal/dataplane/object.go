@@ -218,3 +218,28 @@ func (p *Plane) Delete(ctx context.Context, r fact.Receipt, content eventlog.Seq
 	}
 	return failure("delete object", driver.Delete(ctx, r.Locator))
 }
+
+// Objects lists at most limit of the objects of a store, after a name of the
+// listing, and what lies among them that is none. "" is before all names; fewer
+// than limit are the last. The order is the store's own and stays the same; it
+// is that of locators unless objects were moved here from another driver. What
+// comes and goes meanwhile may be missing or not.
+func (p *Plane) Objects(ctx context.Context, store, after string, limit int) ([]fact.Object, error) {
+	driver, err := p.store(store)
+	if err != nil {
+		return nil, err
+	}
+	walker, ok := storagedriver.Find[storagedriver.Walker](driver)
+	if !ok {
+		return nil, fmt.Errorf("store %q cannot tell what it has", store)
+	}
+	found, err := walker.Objects(ctx, after, limit)
+	if err != nil {
+		return nil, failure("list store "+store, err)
+	}
+	page := make([]fact.Object, len(found))
+	for i, o := range found {
+		page[i] = fact.Object(o)
+	}
+	return page, nil
+}

@@ -53,6 +53,7 @@ var (
 	_ storagedriver.Driver = (*Driver)(nil)
 	_ storagedriver.Lister = (*Driver)(nil)
 	_ storagedriver.Placer = (*Driver)(nil)
+	_ storagedriver.Walker = (*Driver)(nil)
 )
 
 // Open opens the store below dir, and makes it if dir is missing or empty. It
