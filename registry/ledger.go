@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"artifactstore/eventlog"
+	"artifactstore/internal/budget"
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
 )
@@ -281,6 +282,16 @@ type Bytes interface {
 	Link(ctx context.Context, r fact.Receipt, size int64) (string, error)
 	// Staged lists what is being staged in the stores, with ID and Store set.
 	Staged(ctx context.Context) ([]fact.Staged, error)
+	// Verify reads the bytes of a receipt at a pace (nil: as fast as it can)
+	// and hashes them. If they are missing or wrong, the error wraps
+	// fact.ErrGone; any other says that they could not be read this time.
+	Verify(ctx context.Context, r fact.Receipt, content eventlog.Sequence, digests identity.DigestSet, size int64, pace *budget.Pace) error
+	// Delete removes the object of a receipt, or succeeds if it is gone.
+	Delete(ctx context.Context, r fact.Receipt, content eventlog.Sequence) error
+	// Stores names the stores, other than fact.Content. Objects lists what is
+	// in one, after a name of the listing; fewer than limit are the last.
+	Stores() []string
+	Objects(ctx context.Context, store, after string, limit int) ([]fact.Object, error)
 	// Room returns an error that wraps fact.ErrFull, fact.ErrUnavailable or
 	// fact.ErrBroken while pushes must be refused.
 	Room(ctx context.Context) error
