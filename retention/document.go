@@ -86,7 +86,7 @@ type Immutable struct {
 
 // Date is an instant in a document. Its text is a date ("2027-01-01", where that
 // day begins in UTC) or an RFC 3339 time in whole seconds.
-type Date struct{ time.Time }
+type Date time.Time
 
 // Limits of a document.
 const (
@@ -138,9 +138,15 @@ func (k *Keep) UnmarshalJSON(text []byte) error {
 	return named("keep", text, (*plain)(k))
 }
 
+// Time returns the instant.
+func (d Date) Time() time.Time { return time.Time(d) }
+
+// IsZero tells whether there is no date.
+func (d Date) IsZero() bool { return d.Time().IsZero() }
+
 // MarshalText prints the date alone where a day begins, else RFC 3339, in UTC.
 func (d Date) MarshalText() ([]byte, error) {
-	utc := d.UTC()
+	utc := d.Time().UTC()
 	if utc.Equal(utc.Truncate(time.Duration(Day))) {
 		return []byte(utc.Format(time.DateOnly)), nil
 	}
@@ -151,7 +157,7 @@ func (d Date) MarshalText() ([]byte, error) {
 func (d *Date) UnmarshalText(text []byte) error {
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
 		if t, err := time.Parse(layout, string(text)); err == nil && t.Nanosecond() == 0 {
-			d.Time = t.UTC()
+			*d = Date(t.UTC())
 			return nil
 		}
 	}

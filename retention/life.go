@@ -139,13 +139,13 @@ func (r *Ranking) immutable(item Item) (reason, bool) {
 	var last Immutable
 	for _, tag := range item.Tags {
 		for _, rule := range r.policy.ImmutableTags {
-			if matchAny(rule.Tags, tag.Name) && (name == "" || later(rule.Until.Time, last.Until.Time)) {
+			if matchAny(rule.Tags, tag.Name) && (name == "" || later(rule.Until.Time(), last.Until.Time())) {
 				name, last = tag.Name, rule
 			}
 		}
 	}
 	why := fmt.Sprintf("tag %s is immutable%s by %s", name, last.term(), r.policy.rule())
-	return reason{last.Until.Time, why}, name != ""
+	return reason{last.Until.Time(), why}, name != ""
 }
 
 func latest(a, b time.Time) time.Time {

@@ -106,8 +106,9 @@ func (k Keep) validate() []error {
 
 func (i Immutable) validate() []error {
 	errs := patterns("tags", i.Tags, tagPattern)
-	if !i.Until.IsZero() && (i.Until.Nanosecond() != 0 || i.Until.UTC().Year() < 1 || i.Until.UTC().Year() > 9999) {
-		errs = append(errs, fmt.Errorf("until: %s, want a time in whole seconds", i.Until.UTC().Format(time.RFC3339Nano)))
+	until := i.Until.Time().UTC()
+	if !until.IsZero() && (until.Nanosecond() != 0 || until.Year() < 1 || until.Year() > 9999) {
+		errs = append(errs, fmt.Errorf("until: %s, want a time in whole seconds", until.Format(time.RFC3339Nano)))
 	}
 	return errs
 }
