@@ -101,8 +101,8 @@ const (
 // are unknown, spelled in another case or there twice are refused.
 func ParseDocument(text []byte) (Document, error) {
 	var d Document
-	if len(text) > MaxDocument {
-		return Document{}, fmt.Errorf("retention document: %d bytes, the limit is %d", len(text), MaxDocument)
+	if err := fits(text); err != nil {
+		return Document{}, err
 	}
 	if err := strict(text, &d); err != nil {
 		return Document{}, fmt.Errorf("retention document: %w", err)
@@ -114,7 +114,8 @@ func ParseDocument(text []byte) (Document, error) {
 }
 
 // Encode returns the canonical JSON text: equal documents have equal texts, and
-// ParseDocument reads it back. The document must be valid.
+// ParseDocument reads it back. The document must be valid, and its text not
+// longer than MaxDocument.
 func (d Document) Encode() ([]byte, error) {
 	if err := d.Validate(); err != nil {
 		return nil, err
@@ -123,19 +124,29 @@ func (d Document) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode retention document: %w", err)
 	}
+	if err := fits(text); err != nil {
+		return nil, err
+	}
 	return text, nil
+}
+
+func fits(text []byte) error {
+	if len(text) > MaxDocument {
+		return fmt.Errorf("retention document: %d bytes, the limit is %d", len(text), MaxDocument)
+	}
+	return nil
 }
 
 // UnmarshalJSON is strict as ParseDocument is, and its errors name the policy.
 func (p *Policy) UnmarshalJSON(text []byte) error {
 	type plain Policy
-	return named("policy", text, (*plain)(p))
+	return object("policy", text, (*plain)(p))
 }
 
 // UnmarshalJSON is strict as ParseDocument is, and its errors name the rule.
 func (k *Keep) UnmarshalJSON(text []byte) error {
 	type plain Keep
-	return named("keep", text, (*plain)(k))
+	return object("keep", text, (*plain)(k))
 }
 
 // Time returns the instant.
@@ -164,9 +175,9 @@ func (d *Date) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%q: want a date as 2027-01-01, or a time as 2027-01-01T12:00:00Z", text)
 }
 
-// named reads an object strictly; its errors begin with the object's name, which
+// object reads an object strictly; its errors begin with the object's name, which
 // is read first, wherever it stands.
-func named(noun string, text []byte, into any) error {
+func object(noun string, text []byte, into any) error {
 	err := strict(text, into)
 	if err == nil {
 		return nil
