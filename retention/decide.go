@@ -33,7 +33,8 @@ type Item struct {
 	// Given: a policy, an annotation or an operator gave the class. Else it is the
 	// default.
 	Given bool
-	// Chosen: an annotation or an operator picked the class for this very item.
+	// Chosen: an annotation or an operator picked the class for this very item,
+	// which says more than Given.
 	// Its term then stands by itself: a live subject does not lengthen it, and
 	// the lack of tags does not shorten it.
 	Chosen bool
@@ -95,10 +96,9 @@ type Decision struct {
 //  1. Under a hold in force an item goes no further than it is recorded to be:
 //     what has no mark gets none, and what has one is not eligible.
 //  2. An item that has no end is current. Two things give it one: its class, and
-//     ExpireUntagged if it has no tags; the earlier counts. Nothing ends a class
-//     that never expires or that the rules do not know; ExpireUntagged ends no
-//     item of a class that the rules do not know, that was Chosen or Extended, or
-//     that is Permanent.
+//     ExpireUntagged if it has no tags; the earlier counts. Nothing ends an item
+//     whose class never expires and was Given, or is not in force any more;
+//     ExpireUntagged ends none that was Chosen or Extended.
 //  3. An item is current while a live index references it, while its subject
 //     lives unless its class was Chosen, and while it has tags where the
 //     policy does not say ExpireTagged.
@@ -109,7 +109,6 @@ type Decision struct {
 // What remains is expired, and is eligible once it has been marked, with no
 // reason left to keep it, for the grace.
 func (r *Ranking) Decide(now time.Time, item Item) Decision {
-	item.Given = item.Given || item.Chosen
 	item.Tags = slices.SortedFunc(slices.Values(item.Tags), func(a, b TagState) int { return cmp.Compare(a.Name, b.Name) })
 	d := r.life(item).at(now, item, r.rules.Grace())
 	d.Name = item.Name

@@ -11,9 +11,10 @@ import (
 // TestDecide has the cases that lie on an edge; docs/retention-examples.md has
 // those that people ask about.
 func TestDecide(t *testing.T) {
-	rules := combine(t, document(t, policy(`"expire_tagged":true,"expire_untagged":"1d","keep":[
+	archive := document(t, `{"classes":{"archive":"never"}}`)
+	rules := combine(t, archive, document(t, policy(`"expire_tagged":true,"expire_untagged":"1d","keep":[
 		{"name":"pushed","tags":["p*"],"pushed_within":"1d"},{"name":"pulled","pulled_within":"1d"}],
-		"immutable_tags":[{"tags":["i*"],"until":"2026-03-01T12:00:00Z"}]`)), retention.Document{})
+		"immutable_tags":[{"tags":["i*"],"until":"2026-03-01T12:00:00Z"}]`)))
 	audit := retention.Hold{Name: "audit-2026"}
 	tag := func(name string, moved time.Duration) []retention.TagState {
 		return []retention.TagState{{Name: name, Moved: at(moved)}}
@@ -26,6 +27,9 @@ func TestDecide(t *testing.T) {
 		{"a permanent record is kept although an end was recorded",
 			retention.Item{Class: retention.PermanentRecord, Given: true, Pushed: at(-9 * day), Expires: at(-day), Marked: at(-day)},
 			retention.Decision{State: retention.Current, Reason: "kept: class permanent-record never expires"}},
+		{"a class that somebody gave and that never expires is kept without tags",
+			retention.Item{Class: "archive", Given: true, Pushed: at(-9 * day)},
+			retention.Decision{State: retention.Current, Reason: "kept: class archive never expires"}},
 		{"a class that is not in force is kept, with and without tags",
 			retention.Item{Class: "nightly", Expires: at(-day), Pushed: at(-9 * day)},
 			retention.Decision{State: retention.Current, Reason: `kept: class "nightly" is not in force any more`}},

@@ -40,6 +40,8 @@ func (r *Ranking) ownEnd(item Item) life {
 	}
 	l := life{kept: fmt.Sprintf("class %s never expires", item.Class)}
 	switch {
+	case term == Forever && item.Given:
+		return l
 	case term == Forever:
 	case item.Expires.IsZero():
 		l.kept = fmt.Sprintf("has no end, although class %s has", item.Class)
@@ -58,7 +60,7 @@ func (r *Ranking) untaggedEnd(item Item) time.Time {
 		return time.Time{}
 	}
 	since := latest(item.Pushed, item.Untagged)
-	if len(item.Tags) > 0 || item.Chosen || item.Extended || Permanent(item.Class, item.Given) || since.IsZero() {
+	if len(item.Tags) > 0 || item.Chosen || item.Extended || since.IsZero() {
 		return time.Time{}
 	}
 	return after(since, r.policy.ExpireUntagged)

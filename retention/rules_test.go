@@ -219,6 +219,7 @@ func TestImmutableTagsBindUntilTheEnd(t *testing.T) {
 		{"v2", noon, ""},
 		{"v1", noon, "immutable until 2026-03-03T00:00:00Z"},
 		{"v1", at(9 * day), ""},
+		{"v1.1", noon, "makes it immutable"},
 		{"v1.1", at(9 * day), "makes it immutable"},
 		{"w", at(-day), ""},
 	}
