@@ -129,6 +129,10 @@ func (v *decision) Trusted() (time.Time, error) {
 	return micro(last), nil
 }
 
+// Head implements registry.LifeView. Changes that were made before in the batch
+// count.
+func (v *decision) Head() (eventlog.Sequence, error) { return v.batch.head.Sequence, nil }
+
 // Blob implements registry.BlobView.
 func (v *decision) Blob(d identity.Digest) (*registry.Blob, error) {
 	values, err := v.working.blob(d)
