@@ -138,8 +138,8 @@ type Blob struct {
 type BlobView interface {
 	// Blob finds a stored byte sequence, linked or not.
 	Blob(d identity.Digest) (*Blob, error)
-	// LinkedBlob finds a blob of a repository. If the bytes are a content
-	// row they are returned too.
+	// LinkedBlob finds a blob of a repository; Due is that of the link. If
+	// the bytes are a content row they are returned too.
 	LinkedBlob(repository string, d identity.Digest) (*Blob, []byte, error)
 	// Linked tells whether a repository holds a blob, given its primary digest.
 	Linked(repository string, primary identity.Digest) (bool, error)

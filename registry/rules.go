@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -9,6 +10,19 @@ import (
 	"artifactstore/registry/fact"
 	"artifactstore/retention"
 )
+
+// refused turns what a policy says into a refusal.
+func refused(err error) error {
+	var r *retention.Refusal
+	if !errors.As(err, &r) {
+		return err
+	}
+	e := &Error{Code: Denied, Message: r.Message}
+	if r.Policy != "" {
+		e.Detail = map[string]string{"policy": r.Policy}
+	}
+	return e
+}
 
 // ruleBook keeps the rules that were last combined: they change far less often
 // than they are asked for.

@@ -137,11 +137,16 @@ func (s *section) Read(p []byte) (int, error) {
 	}
 	n, err := s.ReadCloser.Read(p[:min(int64(len(p)), s.left)])
 	s.left -= int64(n)
-	if errors.Is(err, io.EOF) && s.left > 0 {
-		err = io.ErrUnexpectedEOF
+	if err == io.EOF && s.left > 0 {
+		err = errShort
 	}
 	return n, err
 }
+
+// errShort is the end of an object before its time. A store whose connection
+// breaks off has io.EOF and io.ErrUnexpectedEOF in its errors too, and that is
+// no damage.
+var errShort = fmt.Errorf("the object ends early: %w", io.ErrUnexpectedEOF)
 
 // Verify reads the bytes of a receipt at a pace (nil: as fast as it can) and
 // hashes them. If they are missing, or not size bytes with these digests, the
@@ -199,10 +204,13 @@ func (p *Plane) hash(ctx context.Context, rc io.ReadCloser, size int64, pace *bu
 		if err == nil {
 			continue
 		}
-		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) && hash.Size() < size {
+		if errors.Is(err, errShort) || err == io.EOF && hash.Size() < size {
 			return nil, gone("only %d of %d bytes are there", hash.Size(), size)
 		}
-		return hash.Sum(), notEOF(err)
+		if err := notEOF(err); err != nil {
+			return nil, failure("read object", err)
+		}
+		return hash.Sum(), nil
 	}
 }
 

@@ -9,13 +9,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"artifactstore/eventlog"
 	"artifactstore/internal/budget"
 	"artifactstore/internal/dataplane"
 	"artifactstore/registry/fact"
@@ -90,63 +88,6 @@ func TestMissingBytesAreGone(t *testing.T) {
 		_, err := p.Open(t.Context(), sealed.Receipt, sequence, sealed.Size, 0, -1)
 		wants(t, err, fact.ErrGone)
 		wants(t, p.Verify(t.Context(), sealed.Receipt, sequence, sealed.Digests, sealed.Size, nil), fact.ErrGone)
-	}
-}
-
-// damage is done to the file of an object, and to a content row.
-var damage = []struct {
-	name string
-	do   func(data []byte) []byte
-	// served tells that only Verify finds it.
-	served bool
-}{
-	{"a bit is flipped at the start", func(b []byte) []byte { b[0] ^= 1; return b }, true},
-	{"a bit is flipped at the end", func(b []byte) []byte { b[len(b)-1] ^= 128; return b }, true},
-	{"the last byte is missing", func(b []byte) []byte { return b[:len(b)-1] }, false},
-	{"all but one is missing", func(b []byte) []byte { return b[:1] }, false},
-	{"everything is missing", func(b []byte) []byte { return b[:0] }, false},
-	{"there is one too many", func(b []byte) []byte { return append(b, 0) }, false},
-}
-
-func TestDamagedObjectsAreFoundAndShortOnesNeverServed(t *testing.T) {
-	p, r, dir := files(t)
-	for i, c := range damage {
-		t.Run(c.name, func(t *testing.T) {
-			sealed, sequence := put(t, p, r, string(rune('a'+i)), random(5000, 5))
-			name := filepath.Join(dir, "objects", sealed.Receipt.Locator)
-			data, err := os.ReadFile(name)
-			must(t, err, os.WriteFile(name, c.do(data), 0o600))
-			checkDamaged(t, p, sealed, sequence, c.served)
-		})
-	}
-}
-
-func TestDamagedContentRowsAreFoundAndShortOnesNeverServed(t *testing.T) {
-	for _, c := range damage {
-		t.Run(c.name, func(t *testing.T) {
-			p, _, r := plane(t)
-			sealed, sequence := put(t, p, r, "a", random(500, 6))
-			r.m[sequence] = c.do(bytes.Clone(r.m[sequence]))
-			checkDamaged(t, p, sealed, sequence, c.served)
-		})
-	}
-}
-
-func checkDamaged(t *testing.T, p *dataplane.Plane, sealed fact.Sealed, sequence eventlog.Sequence, served bool) {
-	t.Helper()
-	wants(t, p.Verify(t.Context(), sealed.Receipt, sequence, sealed.Digests, sealed.Size, nil), fact.ErrGone)
-	present, err := p.Present(t.Context(), sealed.Receipt, sequence, sealed.Size)
-	if must(t, err); present != served {
-		t.Errorf("present is %v", present)
-	}
-	for _, rg := range [][2]int64{{0, -1}, {0, 1}, {sealed.Size - 1, 1}} {
-		rc, err := p.Open(t.Context(), sealed.Receipt, sequence, sealed.Size, rg[0], rg[1])
-		if err == nil {
-			_ = rc.Close()
-		}
-		if served != (err == nil) || err != nil && !errors.Is(err, fact.ErrGone) {
-			t.Errorf("Open of range %v: %v", rg, err)
-		}
 	}
 }
 

@@ -211,8 +211,9 @@ func (v *view) LinkedBlob(repository string, d identity.Digest) (*registry.Blob,
 	found, err := one(v.conn, func(r database.Rows) (err error) {
 		row, err = scanBlob(r)
 		content = r.Bytes(pastBlob)
+		row.due = r.Int(pastBlob + 1)
 		return err
-	}, "SELECT "+blobColumns+`, o.bytes
+	}, "SELECT "+blobColumns+`, o.bytes, l.due
 		FROM blobs b
 		JOIN repositories r ON r.name = $1
 		JOIN links l ON l.repository_id = r.id AND l.blob_id = b.id
