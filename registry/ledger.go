@@ -102,6 +102,7 @@ type View interface {
 	UploadView
 	InspectView
 	LifeView
+	StorageView
 }
 
 // RepositoryView reads repositories.
