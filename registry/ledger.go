@@ -105,6 +105,7 @@ type View interface {
 	UploadView
 	InspectView
 	LifeView
+	StorageView
 }
 
 // RepositoryView reads repositories.
