@@ -15,22 +15,23 @@ var ErrPermanent = errors.New("it was made a permanent record, which can only be
 // ErrNotLater: the end that is asked for is not later than the present one.
 var ErrNotLater = errors.New("the end must be later than the present one")
 
-// Class says which class a manifest gets when it enters a repository at a time,
-// or enters it again: what its annotation picks among those that the policy
-// allows, else the class of the policy, else the default. The annotation is
-// empty if there is none. One that names what the manifest would get anyway
-// chooses nothing; any other that the policy does not allow is a Refusal.
+// Class says which class a manifest gets when it enters a repository at a time:
+// what its annotation picks among the classes that the policy allows, else the
+// class of the policy, else the default. The annotation is empty if there is
+// none. One that names what the manifest would get anyway is no choice; any other
+// that the policy does not allow is a Refusal.
 func (r Rules) Class(repository, annotation string, now time.Time) (Assigned, error) {
 	given := Assigned{Class: r.preset}
 	policy := r.For(repository)
 	if policy != nil && policy.Class != "" {
 		given.Class, given.Rule = policy.Class, policy.rule()
 	}
-	if want := Class(annotation); want != "" && want != given.Class {
-		if policy == nil || !slices.Contains(policy.Choose, want) {
-			return Assigned{}, mayNotChoose(policy, want)
-		}
+	switch want := Class(annotation); {
+	case want == "":
+	case policy != nil && slices.Contains(policy.Choose, want):
 		given = Assigned{Class: want, Rule: policy.rule(), Chosen: true}
+	case want != given.Class:
+		return Assigned{}, mayNotChoose(policy, want)
 	}
 	var err error
 	_, given.Expires, err = r.Expiry(given.Class, now)
@@ -64,6 +65,17 @@ func (r Rules) Expiry(class Class, entered time.Time) (Class, time.Time, error) 
 		return class, time.Time{}, nil
 	}
 	return class, ceil(entered.Add(time.Duration(term))), nil
+}
+
+// Renew returns the end of an item that is pushed again at a time: the term of its
+// class begins anew, but no end comes earlier than it was. It is zero if there is
+// none, also of a class that the rules do not know.
+func (r Rules) Renew(class Class, expires, now time.Time) time.Time {
+	_, renewed, err := r.Expiry(class, now)
+	if err != nil || renewed.IsZero() || expires.IsZero() {
+		return time.Time{}
+	}
+	return latest(renewed, expires)
 }
 
 // ChangeClass says what an item becomes that an operator moves to another class

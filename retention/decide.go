@@ -3,7 +3,6 @@ package retention
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -18,17 +17,6 @@ const (
 	// Collected: gone. Decide is not asked about such items and never answers it.
 	Collected State = "collected"
 )
-
-// Hold forbids that an item moves on, until it ends or is released.
-type Hold struct {
-	// Name tells holds apart; people see it.
-	Name string
-	// Until is the end of the hold, zero if it holds until it is released.
-	Until time.Time
-}
-
-// binds tells whether the hold is in force.
-func (h Hold) binds(now time.Time) bool { return h.Until.IsZero() || now.Before(h.Until) }
 
 // TagState is a tag and when it came to name the manifest that it names.
 type TagState struct {
@@ -45,7 +33,8 @@ type Item struct {
 	// Given: a policy, an annotation or an operator gave the class. Else it is the
 	// default.
 	Given bool
-	// Chosen: an annotation or an operator picked the class for this very item.
+	// Chosen: an annotation or an operator picked the class for this very item,
+	// which says more than Given.
 	// Its term then stands by itself: a live subject does not lengthen it, and
 	// the lack of tags does not shorten it.
 	Chosen bool
@@ -104,12 +93,12 @@ type Decision struct {
 // function: it changes nothing, and equal arguments give equal decisions. The
 // first of these that is true decides:
 //
-//  1. A hold in force leaves the item where it is recorded to be.
+//  1. Under a hold in force an item goes no further than it is recorded to be:
+//     what has no mark gets none, and what has one is not eligible.
 //  2. An item that has no end is current. Two things give it one: its class, and
-//     ExpireUntagged if it has no tags; the earlier counts. Nothing ends a class
-//     that never expires or that the rules do not know; ExpireUntagged ends no
-//     item of a class that the rules do not know, that was Chosen or Extended, or
-//     that is Permanent.
+//     ExpireUntagged if it has no tags; the earlier counts. Nothing ends an item
+//     whose class never expires and was Given, or is not in force any more;
+//     ExpireUntagged ends none that was Chosen or Extended.
 //  3. An item is current while a live index references it, while its subject
 //     lives unless its class was Chosen, and while it has tags where the
 //     policy does not say ExpireTagged.
@@ -120,53 +109,16 @@ type Decision struct {
 // What remains is expired, and is eligible once it has been marked, with no
 // reason left to keep it, for the grace.
 func (r *Ranking) Decide(now time.Time, item Item) Decision {
-	item.Given = item.Given || item.Chosen
 	item.Tags = slices.SortedFunc(slices.Values(item.Tags), func(a, b TagState) int { return cmp.Compare(a.Name, b.Name) })
-	d, held := hold(now, item)
-	if !held {
-		d = r.life(item).at(now, item, r.rules.Grace())
-	}
+	d := r.life(item).at(now, item, r.rules.Grace())
 	d.Name = item.Name
+	if names, until := inForce(item.Holds, now); len(names) > 0 {
+		return d.under(names, until, item)
+	}
 	return d
 }
 
-// hold decides about an item under a hold. Its clock stands still: what is
-// marked stays marked, what is not is not marked.
-func hold(now time.Time, item Item) (Decision, bool) {
-	d := Decision{State: Current}
-	endless := false
-	for _, h := range item.Holds {
-		if !h.binds(now) {
-			continue
-		}
-		d.Held = append(d.Held, h.Name)
-		endless = endless || h.Until.IsZero()
-		if h.Until.After(d.Next) {
-			d.Next = h.Until
-		}
-	}
-	if len(d.Held) == 0 {
-		return Decision{}, false
-	}
-	slices.Sort(d.Held)
-	if !item.Marked.IsZero() {
-		d.State, d.Since = Expired, item.Marked
-	}
-	until := ""
-	if endless {
-		d.Next = time.Time{}
-	} else {
-		until = " until " + utc(d.Next)
-	}
-	noun := "hold "
-	if len(d.Held) > 1 {
-		noun = "holds "
-	}
-	d.Reason = "kept: " + noun + strings.Join(d.Held, ", ") + until
-	return d, true
-}
-
-// at decides about an item that is not held. The grace counts from the mark and
+// at decides about an item as if it were not held. The grace counts from the mark and
 // not from the end: a server that slept for a year must not take away what
 // nobody could have seen expire. An old mark, left over from before the end was
 // put off, counts from the end.

@@ -86,7 +86,7 @@ type Immutable struct {
 
 // Date is an instant in a document. Its text is a date ("2027-01-01", where that
 // day begins in UTC) or an RFC 3339 time in whole seconds.
-type Date struct{ time.Time }
+type Date time.Time
 
 // Limits of a document.
 const (
@@ -101,8 +101,8 @@ const (
 // are unknown, spelled in another case or there twice are refused.
 func ParseDocument(text []byte) (Document, error) {
 	var d Document
-	if len(text) > MaxDocument {
-		return Document{}, fmt.Errorf("retention document: %d bytes, the limit is %d", len(text), MaxDocument)
+	if err := fits(text); err != nil {
+		return Document{}, err
 	}
 	if err := strict(text, &d); err != nil {
 		return Document{}, fmt.Errorf("retention document: %w", err)
@@ -114,7 +114,8 @@ func ParseDocument(text []byte) (Document, error) {
 }
 
 // Encode returns the canonical JSON text: equal documents have equal texts, and
-// ParseDocument reads it back. The document must be valid.
+// ParseDocument reads it back. The document must be valid, and its text not
+// longer than MaxDocument.
 func (d Document) Encode() ([]byte, error) {
 	if err := d.Validate(); err != nil {
 		return nil, err
@@ -123,24 +124,40 @@ func (d Document) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode retention document: %w", err)
 	}
+	if err := fits(text); err != nil {
+		return nil, err
+	}
 	return text, nil
+}
+
+func fits(text []byte) error {
+	if len(text) > MaxDocument {
+		return fmt.Errorf("retention document: %d bytes, the limit is %d", len(text), MaxDocument)
+	}
+	return nil
 }
 
 // UnmarshalJSON is strict as ParseDocument is, and its errors name the policy.
 func (p *Policy) UnmarshalJSON(text []byte) error {
 	type plain Policy
-	return named("policy", text, (*plain)(p))
+	return object("policy", text, (*plain)(p))
 }
 
 // UnmarshalJSON is strict as ParseDocument is, and its errors name the rule.
 func (k *Keep) UnmarshalJSON(text []byte) error {
 	type plain Keep
-	return named("keep", text, (*plain)(k))
+	return object("keep", text, (*plain)(k))
 }
+
+// Time returns the instant.
+func (d Date) Time() time.Time { return time.Time(d) }
+
+// IsZero tells whether there is no date.
+func (d Date) IsZero() bool { return d.Time().IsZero() }
 
 // MarshalText prints the date alone where a day begins, else RFC 3339, in UTC.
 func (d Date) MarshalText() ([]byte, error) {
-	utc := d.UTC()
+	utc := d.Time().UTC()
 	if utc.Equal(utc.Truncate(time.Duration(Day))) {
 		return []byte(utc.Format(time.DateOnly)), nil
 	}
@@ -151,16 +168,16 @@ func (d Date) MarshalText() ([]byte, error) {
 func (d *Date) UnmarshalText(text []byte) error {
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
 		if t, err := time.Parse(layout, string(text)); err == nil && t.Nanosecond() == 0 {
-			d.Time = t.UTC()
+			*d = Date(t.UTC())
 			return nil
 		}
 	}
 	return fmt.Errorf("%q: want a date as 2027-01-01, or a time as 2027-01-01T12:00:00Z", text)
 }
 
-// named reads an object strictly; its errors begin with the object's name, which
+// object reads an object strictly; its errors begin with the object's name, which
 // is read first, wherever it stands.
-func named(noun string, text []byte, into any) error {
+func object(noun string, text []byte, into any) error {
 	err := strict(text, into)
 	if err == nil {
 		return nil

@@ -93,7 +93,7 @@ func (p *Policy) immutable(tag string, now time.Time) (Immutable, bool) {
 		if !rule.binds(now) || !matchAny(rule.Tags, tag) {
 			continue
 		}
-		if !found || later(rule.Until.Time, last.Until.Time) {
+		if !found || later(rule.Until.Time(), last.Until.Time()) {
 			last, found = rule, true
 		}
 	}
@@ -101,14 +101,14 @@ func (p *Policy) immutable(tag string, now time.Time) (Immutable, bool) {
 }
 
 // binds tells whether the rule is in force.
-func (i Immutable) binds(now time.Time) bool { return i.Until.IsZero() || now.Before(i.Until.Time) }
+func (i Immutable) binds(now time.Time) bool { return i.Until.IsZero() || now.Before(i.Until.Time()) }
 
 // term prints the end of the rule.
 func (i Immutable) term() string {
 	if i.Until.IsZero() {
 		return ""
 	}
-	return " until " + utc(i.Until.Time)
+	return " until " + utc(i.Until.Time())
 }
 
 // later compares two ends, of which zero is never.

@@ -40,6 +40,8 @@ func (r *Ranking) ownEnd(item Item) life {
 	}
 	l := life{kept: fmt.Sprintf("class %s never expires", item.Class)}
 	switch {
+	case term == Forever && item.Given:
+		return l
 	case term == Forever:
 	case item.Expires.IsZero():
 		l.kept = fmt.Sprintf("has no end, although class %s has", item.Class)
@@ -58,7 +60,7 @@ func (r *Ranking) untaggedEnd(item Item) time.Time {
 		return time.Time{}
 	}
 	since := latest(item.Pushed, item.Untagged)
-	if len(item.Tags) > 0 || item.Chosen || item.Extended || Permanent(item.Class, item.Given) || since.IsZero() {
+	if len(item.Tags) > 0 || item.Chosen || item.Extended || since.IsZero() {
 		return time.Time{}
 	}
 	return after(since, r.policy.ExpireUntagged)
@@ -139,13 +141,13 @@ func (r *Ranking) immutable(item Item) (reason, bool) {
 	var last Immutable
 	for _, tag := range item.Tags {
 		for _, rule := range r.policy.ImmutableTags {
-			if matchAny(rule.Tags, tag.Name) && (name == "" || later(rule.Until.Time, last.Until.Time)) {
+			if matchAny(rule.Tags, tag.Name) && (name == "" || later(rule.Until.Time(), last.Until.Time())) {
 				name, last = tag.Name, rule
 			}
 		}
 	}
 	why := fmt.Sprintf("tag %s is immutable%s by %s", name, last.term(), r.policy.rule())
-	return reason{last.Until.Time, why}, name != ""
+	return reason{last.Until.Time(), why}, name != ""
 }
 
 func latest(a, b time.Time) time.Time {

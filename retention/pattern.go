@@ -11,6 +11,7 @@ func Match(pattern, name string) bool {
 	// Where to go on when the text after a star turns out not to match: with
 	// one more character for the star, if it may have it. A later star makes
 	// the earlier ones of its kind irrelevant: it can take all that they could.
+	// One that has come to a slash stays there.
 	type retry struct{ pattern, name int }
 	none := retry{-1, -1}
 	one, many := none, none
@@ -31,7 +32,6 @@ func Match(pattern, name string) bool {
 			p, n = one.pattern, one.name
 		case many != none:
 			many.name++
-			one = none
 			p, n = many.pattern, many.name
 		default:
 			return false

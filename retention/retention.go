@@ -12,6 +12,9 @@
 //	Rules.MayMoveTag ... what clients may not overwrite or delete
 //	Ranking.Decide       in which State of its life a manifest is, and why
 //
+// The time now comes from the caller, who answers for it: while a clock is
+// doubted, it is a time that is not.
+//
 // The end of an item is fixed once, when it enters; later changes of the rules
 // do not move it. From then on its life is
 //

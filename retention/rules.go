@@ -23,13 +23,16 @@ type Assigned struct {
 	Class Class
 	// Expires is the end, zero if there is none.
 	Expires time.Time
-	// Rule says who gave the class: "policy NAME", also where the annotation chose
-	// among what that policy allows; empty if nobody did and Class is the default.
+	// Rule names the policy that gave the class, or allowed to choose it, as
+	// "policy NAME". It is empty if none did.
 	Rule string
 	// Chosen: the manifest's annotation or an operator picked the class for this
 	// very manifest.
 	Chosen bool
 }
+
+// Given tells whether somebody gave the class: it is not just the default.
+func (a Assigned) Given() bool { return a.Rule != "" || a.Chosen }
 
 // Combine makes rules of the documents of the two sources. The policies of the
 // configuration are tried before those of the admin API. Both must be valid;

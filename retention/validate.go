@@ -27,6 +27,7 @@ func (d Document) Validate() error {
 	errs = append(errs,
 		atMost("classes", len(d.Classes), MaxClasses),
 		atMost("policies", len(d.Policies), MaxPolicies),
+		named("default", d.Default),
 		span("grace", d.Grace))
 	seen := map[string]bool{}
 	for i, p := range d.Policies {
@@ -60,7 +61,11 @@ func (p Policy) validate() []error {
 	if p.ExpireUntagged != Forever {
 		errs = append(errs, span("expire_untagged", p.ExpireUntagged))
 	}
+	for _, class := range p.Choose {
+		errs = append(errs, named("choose", class))
+	}
 	errs = append(errs,
+		named("class", p.Class),
 		atMost("choose", len(p.Choose), MaxClasses),
 		atMost("keep", len(p.Keep), MaxRules),
 		atMost("immutable_tags", len(p.ImmutableTags), MaxRules))
@@ -106,10 +111,19 @@ func (k Keep) validate() []error {
 
 func (i Immutable) validate() []error {
 	errs := patterns("tags", i.Tags, tagPattern)
-	if !i.Until.IsZero() && (i.Until.Nanosecond() != 0 || i.Until.UTC().Year() < 1 || i.Until.UTC().Year() > 9999) {
-		errs = append(errs, fmt.Errorf("until: %s, want a time in whole seconds", i.Until.UTC().Format(time.RFC3339Nano)))
+	until := i.Until.Time().UTC()
+	if !until.IsZero() && (until.Nanosecond() != 0 || until.Year() < 1 || until.Year() > 9999) {
+		errs = append(errs, fmt.Errorf("until: %s, want a time in whole seconds", until.Format(time.RFC3339Nano)))
 	}
 	return errs
+}
+
+// named checks the name of a class, which may be left out.
+func named(member string, class Class) error {
+	if class != "" && !className.MatchString(string(class)) {
+		return fmt.Errorf("%s: class %q: name does not match %s", member, class, className)
+	}
+	return nil
 }
 
 // patterns checks a list of patterns that may not be empty.

@@ -163,7 +163,7 @@ func (r copyRun) run(ctx context.Context) (result backup.Result, end eventlog.He
 		return result, end, fmt.Errorf("--to: %w", err)
 	}
 	closers = append(closers, unlock)
-	copied, err := r.to.openLedger(ctx, metastore.Options{Log: quiet}, true, nil)
+	copied, err := r.to.openLedger(ctx, metastore.Options{Log: quiet, Refill: reportRefill(r.notes)}, true, nil)
 	if err != nil {
 		return result, end, err
 	}

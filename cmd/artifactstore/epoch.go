@@ -52,7 +52,7 @@ PostgreSQL may.`,
 			return err
 		}
 		defer func() { err = errors.Join(err, unlock()) }()
-		ledger, err := h.openLedger(cmd.Context(), metastore.Options{}, false, nil)
+		ledger, err := h.openLedger(cmd.Context(), metastore.Options{Refill: reportRefill(cmd.ErrOrStderr())}, false, nil)
 		if err != nil {
 			return err
 		}

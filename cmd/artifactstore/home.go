@@ -118,9 +118,22 @@ func (h home) openLedger(ctx context.Context, o metastore.Options, migrate bool,
 		return ledger, nil
 	}
 	if err := ledger.Migrate(ctx, progress); err != nil {
-		return nil, errors.Join(fmt.Errorf("migrate the store in %s: %w", h, advise(err)), ledger.Close())
+		return nil, errors.Join(h.explainMigration(err), ledger.Close())
 	}
 	return ledger, nil
+}
+
+// explainMigration adds to the failure of a migration what the operator can do
+// about it.
+func (h home) explainMigration(err error) error {
+	err = fmt.Errorf("migrate the store in %s: %w", h, advise(err))
+	if _, ok := errors.AsType[*eventlog.Fault](err); ok {
+		return fmt.Errorf("%w; the log is damaged: restore a backup; if nothing was changed, the older version can still serve the store", err)
+	}
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%w; it was interrupted and goes on when this is run again", err)
+	}
+	return err
 }
 
 // openToRead opens the database beside whoever writes to it.

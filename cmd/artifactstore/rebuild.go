@@ -53,7 +53,7 @@ func rebuildViews(ctx context.Context, h home, progress metastore.Progress, asJS
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	ledger, err := h.openLedger(ctx, metastore.Options{}, false, nil)
+	ledger, err := h.openLedger(ctx, metastore.Options{Refill: everyNow(time.Second, func(_ string, done, total eventlog.Sequence) { progress(done, total) })}, false, nil)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"artifactstore/eventlog"
 	"artifactstore/internal/budget"
 	"artifactstore/internal/config"
 	"artifactstore/internal/dataplane"
@@ -48,7 +49,11 @@ func openStore(ctx context.Context, c *config.Config, log *slog.Logger, w *watch
 		return nil, err
 	}
 	s.closers = append(s.closers, unlock)
-	s.ledger, err = h.openLedger(ctx, w.batches(metastore.Options{Log: log}), false, func(m metastore.Migration) {
+	o := w.batches(metastore.Options{Log: log})
+	o.Refill = everyNow(10*time.Second, func(what string, done, total eventlog.Sequence) {
+		log.Info("migrating", "step", what, "events", done, "of", total)
+	})
+	s.ledger, err = h.openLedger(ctx, o, false, func(m metastore.Migration) {
 		log.Info("migrating", "version", m.Version, "migration", m.Name)
 	})
 	if err != nil {
@@ -154,6 +159,8 @@ func advise(err error) error {
 		return fmt.Errorf("%w; 'artifactstore migrate' with this configuration makes one", err)
 	case errors.Is(err, metastore.ErrOutdated):
 		return fmt.Errorf("%w; run 'artifactstore migrate'", err)
+	case errors.Is(err, metastore.ErrRefill):
+		return fmt.Errorf("%w; wait for it, or run 'artifactstore migrate', which goes on where it was", err)
 	case errors.Is(err, metastore.ErrRebuild):
 		return fmt.Errorf("%w; run 'artifactstore rebuild'", err)
 	}

@@ -70,7 +70,7 @@ func (s *Store) Check(ctx context.Context, progress Progress) (report Report, er
 		return report, err
 	}
 	defer func() { err = errors.Join(err, scratch.Close()) }()
-	if err := prepare(scratch.Writer()); err != nil {
+	if err := s.prepare(scratch.Writer()); err != nil {
 		return report, err
 	}
 	err = s.db.Read(ctx, func(c database.Conn) error {
@@ -81,8 +81,8 @@ func (s *Store) Check(ctx context.Context, progress Progress) (report Report, er
 
 // prepare makes the tables of a database that is only replayed into, without
 // the indexes that apply does not need.
-func prepare(w database.Writer) error {
-	all, err := migrations()
+func (s *Store) prepare(w database.Writer) error {
+	all, err := s.migrations()
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,12 +24,23 @@ type Migration struct {
 	Version int    // 1, 2, 3, ...
 	Name    string // such as "initial"
 	sql     string
+	// format is what the head's is raised to if the migration has the views
+	// refilled; 0 if it leaves them as they are.
+	format int
 }
 
 // migrations returns all that this program knows, in order. Their files are
 // named NNNN_name.sql and are never changed once released.
-func migrations() ([]Migration, error) {
-	entries, err := schema.ReadDir("schema") // sorted by name
+//
+// A file that begins with the line
+//
+//	-- refill format N
+//
+// changes what views are, so that all of them have to be refilled from the log.
+// Until they are nobody uses them. Programs that know no format as new as N
+// would go on writing the views as they were, so the format comes first.
+func (s *Store) migrations() ([]Migration, error) {
+	entries, err := fs.ReadDir(s.schema, "schema") // sorted by name
 	if err != nil {
 		return nil, err
 	}
@@ -39,13 +51,31 @@ func migrations() ([]Migration, error) {
 		if err != nil || version != len(all)+1 {
 			return nil, fmt.Errorf("migration %s: its number is not %d", entry.Name(), len(all)+1)
 		}
-		sql, err := schema.ReadFile("schema/" + entry.Name())
+		sql, err := fs.ReadFile(s.schema, "schema/"+entry.Name())
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, Migration{Version: version, Name: name, sql: string(sql)})
+		m := Migration{Version: version, Name: name, sql: string(sql)}
+		if m.format, err = refillFormat(m.sql); err != nil {
+			return nil, fmt.Errorf("migration %s: %w", entry.Name(), err)
+		}
+		all = append(all, m)
 	}
 	return all, nil
+}
+
+// refillFormat reads the line by which a migration has the views refilled.
+func refillFormat(sql string) (int, error) {
+	line, _, _ := strings.Cut(sql, "\n")
+	words := strings.Fields(line)
+	if len(words) < 2 || words[0] != "--" || words[1] != "refill" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(words[len(words)-1])
+	if err != nil || len(words) != 4 || words[2] != "format" || n <= oldFormat || n > format {
+		return 0, fmt.Errorf("%q does not name a format from %d to %d", line, oldFormat+1, format)
+	}
+	return n, nil
 }
 
 // version returns the number of the last migration that ran, 0 in an empty database.
@@ -62,7 +92,7 @@ func version(c database.Conn) (int, error) {
 
 // pending returns the migrations that did not run yet.
 func (s *Store) pending(ctx context.Context) ([]Migration, error) {
-	all, err := migrations()
+	all, err := s.migrations()
 	if err != nil {
 		return nil, err
 	}
@@ -80,14 +110,21 @@ func (s *Store) pending(ctx context.Context) ([]Migration, error) {
 }
 
 // Migrate brings the store to this program's version, one transaction for
-// each migration; progress, if it is not nil, is called before each. After a
-// crash the next Migrate goes on. It does nothing if nothing is pending.
+// each migration; progress, if it is not nil, is called before each. If one of
+// them asks for it the views are refilled at the end, of which Options.Refill is
+// told. After a crash the next Migrate goes on. It does nothing if nothing is
+// pending.
+//
+// A log that cannot be replayed is found before anything is changed: the error is
+// an *eventlog.Fault then.
 func (s *Store) Migrate(ctx context.Context, progress func(Migration)) error {
 	pending, err := s.pending(ctx)
-	if err != nil || len(pending) == 0 && !errors.Is(s.usable(), ErrOutdated) {
+	if err != nil {
 		return err
 	}
-	// Without any another process has done it since this one looked.
+	if err := s.provable(ctx, pending); err != nil {
+		return err
+	}
 	for _, m := range pending {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -95,19 +132,33 @@ func (s *Store) Migrate(ctx context.Context, progress func(Migration)) error {
 		if progress != nil {
 			progress(m)
 		}
-		applied := s.clock().UnixMicro()
-		err := s.write(true, func(w database.Writer) error {
-			// Another process may have done it since.
-			if at, err := version(w); err != nil || at >= m.Version {
-				return err
-			}
-			return m.run(w, applied)
-		})
-		if err != nil {
+		if err := s.migrate(ctx, m); err != nil {
 			return fmt.Errorf("migration %d (%s): %w", m.Version, m.Name, err)
 		}
 	}
-	return s.use(ctx)
+	// Without any pending another process has done it since this one looked.
+	if len(pending) > 0 || errors.Is(s.usable(), ErrOutdated) {
+		if err := s.use(ctx); err != nil {
+			return err
+		}
+	}
+	return s.refillViews(ctx)
+}
+
+// migrate runs one migration, unless another process has done it since.
+func (s *Store) migrate(ctx context.Context, m Migration) error {
+	if m.format > 0 {
+		if err := s.exclude(ctx, m); err != nil {
+			return err
+		}
+	}
+	applied := s.clock().UnixMicro()
+	return s.write(true, func(w database.Writer) error {
+		if at, err := version(w); err != nil || at >= m.Version {
+			return err
+		}
+		return m.run(w, applied)
+	})
 }
 
 func (m Migration) run(c database.Conn, applied int64) error {
@@ -116,11 +167,21 @@ func (m Migration) run(c database.Conn, applied int64) error {
 			return err
 		}
 	}
+	if m.format > 0 {
+		if err := raise(c, m.format); err != nil {
+			return err
+		}
+	}
 	if err := c.Script(m.sql); err != nil {
 		return err
 	}
 	if m.Version == 1 {
 		if err := found(c); err != nil {
+			return err
+		}
+	}
+	if m.format > 0 {
+		if err := wantRefill(c, m.Version); err != nil {
 			return err
 		}
 	}

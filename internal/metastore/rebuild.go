@@ -36,6 +36,11 @@ func (s *Store) Rebuild(ctx context.Context, progress Progress) error {
 	if err := s.Alone(ctx); err != nil {
 		return err
 	}
+	return s.fill(ctx, progress)
+}
+
+// fill empties and fills the views, or goes on with that.
+func (s *Store) fill(ctx context.Context, progress Progress) error {
 	s.rebuilding.Lock()
 	defer s.rebuilding.Unlock()
 	from, end, err := s.beginRebuild(ctx)
@@ -53,7 +58,7 @@ func (s *Store) Rebuild(ctx context.Context, progress Progress) error {
 		if err := standsAt(w, end.Sequence); err != nil {
 			return err
 		}
-		return clearFlag(w, flagRebuild)
+		return errors.Join(clearFlag(w, flagRebuild), clearFlag(w, flagRefill))
 	})
 	if err != nil {
 		return err
@@ -70,7 +75,9 @@ func (s *Store) beginRebuild(ctx context.Context) (from, end eventlog.Head, err 
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.rebuilds = true
-	s.block(ErrRebuild)
+	if s.usable() == nil {
+		s.block(ErrRebuild)
+	}
 	if err := ctx.Err(); err != nil {
 		return from, end, err
 	}
@@ -117,14 +124,8 @@ func headAt(c database.Conn, log string, at eventlog.Sequence) (eventlog.Head, e
 func (s *Store) refill(ctx context.Context, from, end eventlog.Head, progress Progress) error {
 	own := newWorking(s.db.Writer(), from.Sequence)
 	at := from.Sequence
-	// Each page is read in a transaction of its own: one for all would keep
-	// the WAL from being moved into the database until the end.
-	read := func(ctx context.Context, after eventlog.Sequence) (page []eventlog.Event, err error) {
-		err = s.db.Read(ctx, func(c database.Conn) error {
-			page, err = readEvents(c, after, replayPage)
-			return err
-		})
-		return page, err
+	read := func(ctx context.Context, after eventlog.Sequence) ([]eventlog.Event, error) {
+		return s.page(ctx, after, replayPage)
 	}
 	return replay(ctx, read, from, end, func(page []replayed) error {
 		last := page[len(page)-1].event.Sequence
@@ -146,6 +147,16 @@ func (s *Store) refill(ctx context.Context, from, end eventlog.Head, progress Pr
 		progress.tell(last, end.Sequence)
 		return err
 	})
+}
+
+// page reads a page of the log in a transaction of its own: one for all would
+// keep the WAL from being moved into the database until the end.
+func (s *Store) page(ctx context.Context, after eventlog.Sequence, limit int) (page []eventlog.Event, err error) {
+	err = s.db.Read(ctx, func(c database.Conn) error {
+		page, err = readEvents(c, after, limit)
+		return err
+	})
+	return page, err
 }
 
 // standsAt refuses to go on with a rebuild that another process has taken over,

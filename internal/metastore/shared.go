@@ -248,7 +248,7 @@ func (b *batch) openShared(more func() *job) error {
 	}
 	queries := []database.Query{
 		{SQL: sharedHead, Scan: b.scanHead},
-		{SQL: "SELECT 1 FROM state WHERE name = $1", Args: []any{flagRebuild},
+		{SQL: "SELECT 1 FROM state WHERE name IN ($1, $2)", Args: []any{flagRebuild, flagRefill},
 			Scan: func(r database.Rows) error { b.partial = r.Next(); return nil }},
 	}
 	found := false
@@ -289,7 +289,7 @@ func (s *Store) noticeRebuild(partial bool) {
 	case s.rebuilds:
 	case partial && reason == nil:
 		s.block(ErrRebuild)
-	case !partial && reason == ErrRebuild:
+	case !partial && errors.Is(reason, ErrRebuild):
 		s.block(nil)
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"artifactstore/conformance/harness"
+	"artifactstore/eventlog"
 	"artifactstore/internal/metastore"
 	"artifactstore/registry"
 	"artifactstore/registry/fact"
@@ -52,29 +54,19 @@ func TestSharedMigrationRunsBesideNodes(t *testing.T) {
 	stop := make(chan struct{})
 	var all sync.WaitGroup
 	for c := range 4 {
-		all.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				must := func(err error) {
-					if err != nil {
-						t.Errorf("beside a migration: %v", err)
-					}
-				}
-				must(a.try(facts(&fact.RepositoryCreated{Repository: fmt.Sprintf("r%d-%d", c, i)})))
-				must(a.try(&registry.Change{Puts: []registry.Upload{{ID: "u", State: registry.UploadOpen}}}))
-				head, err := a.Events().Head(context.Background())
-				must(err)
-				must(a.SetCursor(context.Background(), fmt.Sprint("f", c), head.Cursor()))
-			}
-		})
+		all.Go(func() { busy(t, a, c, stop, nil) })
 	}
+	const cursors = `DROP TABLE cursors;
+CREATE TABLE cursors (
+  name     TEXT    NOT NULL PRIMARY KEY,
+  log      TEXT    NOT NULL,
+  sequence INTEGER NOT NULL,
+  chain    BLOB    NOT NULL
+) STRICT;`
+	newer := withMigration(t, metastore.Options{}, cursors)
 	for range 8 {
-		a.server.SQL(t, "DELETE FROM migrations WHERE version >= 4")
-		s, err := tryJoin(a.server, node{})
+		a.server.SQL(t, "DELETE FROM migrations WHERE name = 'injected'")
+		s, err := tryJoin(a.server, node{Options: newer})
 		must(t, err)
 		if err := s.Healthy(); !errors.Is(err, metastore.ErrOutdated) {
 			t.Errorf("before the migration: %v", err)
@@ -84,6 +76,93 @@ func TestSharedMigrationRunsBesideNodes(t *testing.T) {
 	}
 	close(stop)
 	all.Wait()
+}
+
+// busy uses a store until it is told to stop. Errors that wrap allowed are no
+// failures, if it is not nil.
+func busy(t *testing.T, s *store, client int, stop <-chan struct{}, allowed error) {
+	must := func(err error) {
+		if err != nil && (allowed == nil || !errors.Is(err, allowed)) {
+			t.Errorf("beside a migration: %v", err)
+		}
+	}
+	for i := 0; ; i++ {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		must(s.try(facts(&fact.RepositoryCreated{Repository: fmt.Sprintf("r%d-%d", client, i)})))
+		must(s.try(&registry.Change{Puts: []registry.Upload{{ID: "u", State: registry.UploadOpen}}}))
+		head, err := s.Events().Head(context.Background())
+		must(err)
+		must(s.SetCursor(context.Background(), fmt.Sprint("f", client), head.Cursor()))
+	}
+}
+
+// TestSharedMigrationRefillsBesideNodes: several run it, of which one does it, while
+// a node is at work. That one decides nothing by views that are not whole, and none
+// of its changes is left out of them.
+func TestSharedMigrationRefillsBesideNodes(t *testing.T) {
+	t.Parallel()
+	a, _ := two(t)
+	a.update(t, facts(&fact.RepositoryCreated{Repository: "demo"}))
+	a.update(t, image("demo", "image", "", "", nil, "v1"))
+	stop := make(chan struct{})
+	var working, migrating sync.WaitGroup
+	working.Go(func() { busy(t, a, 0, stop, metastore.ErrRebuild) })
+	var filled atomic.Int64
+	newer := withMigration(t, metastore.Options{}, refilling)
+	newer.Refill = func(verified bool, done, total eventlog.Sequence) {
+		if verified && done == total {
+			filled.Add(1)
+		}
+	}
+	for i := range 3 {
+		s, err := tryJoin(a.server, node{Node: metastore.Node{Name: fmt.Sprint("newer", i)}, Options: newer})
+		must(t, err)
+		t.Cleanup(func() { _ = s.Close() })
+		migrating.Go(func() {
+			if err := errors.Join(s.Migrate(context.Background(), nil), s.Healthy()); err != nil {
+				t.Error(err)
+			}
+			if err := s.try(facts(&fact.RepositoryCreated{Repository: fmt.Sprint("by newer", i)})); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	migrating.Wait()
+	if filled.Load() != 1 {
+		t.Errorf("the views were filled %d times", filled.Load())
+	}
+	until(t, "the node goes on", func() bool { return a.Healthy() == nil })
+	close(stop)
+	working.Wait()
+	if got := a.server.SQL(t, "SELECT created > 0 FROM repositories WHERE id = 1"); got != "t" {
+		t.Errorf("the first repository was not refilled: %q", got)
+	}
+}
+
+// TestSharedRefillOfADeadProcessIsTakenOver: its lease ends, and another one goes on.
+func TestSharedRefillOfADeadProcessIsTakenOver(t *testing.T) {
+	t.Parallel()
+	server := harness.StartPostgres(t)
+	a := join(t, server, node{})
+	a.update(t, facts(&fact.RepositoryCreated{Repository: "demo"}))
+	must(t, a.Close())
+	server.SQL(t, "INSERT INTO state VALUES ('refill', 1); INSERT INTO state VALUES ('rebuild', 0); DELETE FROM repositories;"+
+		"INSERT INTO leases VALUES ('refill', 'the dead', 7, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 1000000)")
+	s, err := tryJoin(server, node{})
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Migrate(ctx, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("gave up with %v", err)
+	}
+	must(t, s.Migrate(t.Context(), nil))
+	s.update(t, facts(&fact.RepositoryCreated{Repository: "later"}))
+	sound(t, s)
 }
 
 // TestSharedOlderProgramStopsWhenTheFormatIsRaised: not a row of it is written.
@@ -118,6 +197,7 @@ func TestSharedKindsRaiseTheFormat(t *testing.T) {
 	t.Parallel()
 	a, _ := two(t)
 	format := func(s *store) string { return s.server.SQL(t, "SELECT format FROM head") }
+	a.server.SQL(t, "UPDATE head SET format = 1") // as in a store that an older program made
 	a.update(t, facts(&fact.RepositoryCreated{Repository: "demo"}))
 	if got := format(a); got != "1" {
 		t.Errorf("the format is %s before", got)

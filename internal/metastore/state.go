@@ -14,6 +14,7 @@ import (
 const (
 	flagClean   = "clean"   // 1 while no process has the store open
 	flagRebuild = "rebuild" // last sequence that an unfinished rebuild has replayed
+	flagRefill  = "refill"  // version of the migration that the views wait for to be refilled
 )
 
 func readFlags(c database.Conn) (map[string]int64, error) {

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -43,9 +44,14 @@ type Options struct {
 	// Observe, if it is not nil, is told of every batch, on the committer's
 	// goroutine, before those who wait for the batch are answered.
 	Observe func(Batch)
+	// Refill, if it is not nil, is told how far Migrate has come with the views.
+	Refill Refilling
 	// Patience is how long a change is tried again while a database that is a
 	// journey away cannot be reached; 15 s if it is 0.
 	Patience time.Duration
+
+	// schema has the migrations; those of this program if it is nil.
+	schema fs.FS
 }
 
 // Errors that tell in which state the store is.
@@ -74,10 +80,13 @@ type Store struct {
 	// ownClock: a shared database's clock may be used instead of now.
 	ownClock bool
 	observe  func(Batch) // may be nil
-	signal   eventlog.Signal
-	queue    *queue  // nil if ReadOnly
-	shared   *shared // nil if no other process writes to the database
-	done     chan struct{}
+	// refilling may be nil.
+	refilling Refilling
+	schema    fs.FS
+	signal    eventlog.Signal
+	queue     *queue  // nil if ReadOnly
+	shared    *shared // nil if no other process writes to the database
+	done      chan struct{}
 
 	// writing is held by whoever uses the writer.
 	writing sync.Mutex
@@ -151,7 +160,10 @@ func (s *Store) started(ctx context.Context) (*Store, error) {
 }
 
 func newStore(db database.DB, o Options) *Store {
-	s := &Store{db: db, log: o.Log, now: o.Now, observe: o.Observe, done: make(chan struct{})}
+	s := &Store{db: db, log: o.Log, now: o.Now, observe: o.Observe, refilling: o.Refill, schema: o.schema, done: make(chan struct{})}
+	if s.schema == nil {
+		s.schema = schema
+	}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -204,11 +216,7 @@ func (s *Store) use(ctx context.Context) error {
 		return fmt.Errorf("read the state of the store: %w", err)
 	}
 	s.signal.Announce(head.Sequence)
-	if _, incomplete := flags[flagRebuild]; incomplete {
-		s.block(ErrRebuild)
-	} else {
-		s.block(nil)
-	}
+	s.block(incomplete(flags))
 	if s.shared != nil {
 		return s.shared.join(ctx)
 	}
