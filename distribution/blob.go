@@ -32,13 +32,15 @@ func (d *door) getBlob(w http.ResponseWriter, r *http.Request, t target) error {
 	}
 	describe(w, content, "application/octet-stream")
 	w.Header().Set("Accept-Ranges", "bytes")
+	if r.Method == http.MethodHead {
+		if err := content.Check(r.Context()); err != nil {
+			return err
+		}
+	}
 	if notModified(r, content.Digest.String()) {
 		return unmodified(w)
 	}
 	if r.Method == http.MethodHead { // which has no ranges: RFC 9110, section 14.2
-		if err := content.Check(r.Context()); err != nil {
-			return err
-		}
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}

@@ -19,7 +19,7 @@ func (r *Repository) Blob(ctx context.Context, d identity.Digest) (*Content, err
 		if b == nil {
 			return r.unknown(v, BlobUnknown, "blob")
 		}
-		c = &Content{Digest: d, Size: b.Size, plane: r.bytes, blob: *b, inline: inline}
+		c = &Content{Digest: d, Size: b.Size, plane: r.bytes, blob: *b, inline: inline, condemned: !b.Due.IsZero()}
 		return nil
 	})
 	if err != nil {
@@ -56,17 +56,28 @@ func (r *Repository) MountBlob(ctx context.Context, d identity.Digest, from stri
 			return err
 		}
 		primary := b.Digests.Primary()
-		linked, err := v.Linked(r.name, primary)
-		if err != nil || linked {
-			return err
-		}
+		return r.linkBlob(v, c, primary, source)
+	})
+	return err == nil && source != "", err
+}
+
+// linkBlob makes a stored byte sequence a blob of the repository. One that is
+// condemned is revived.
+func (r *Repository) linkBlob(v View, c *Change, primary identity.Digest, source string) error {
+	link, err := v.Link(r.name, primary)
+	if err != nil {
+		return fmt.Errorf("look up link: %w", err)
+	}
+	switch {
+	case link == nil:
 		if err := r.ensure(v, c); err != nil {
 			return err
 		}
 		c.Add(&fact.BlobLinked{Repository: r.name, Blob: primary, Source: source})
-		return nil
-	})
-	return err == nil && source != "", err
+	case !link.Due.IsZero():
+		c.Add(&fact.BlobRevived{Repository: r.name, Blob: primary})
+	}
+	return nil
 }
 
 // mountable finds the repository to mount a blob from, "" if there is none.
@@ -77,6 +88,11 @@ func mountable(v View, d identity.Digest, from string) (source string, b *Blob, 
 		}
 	}
 	if b, err = linkedBlob(v, source, d); err != nil || b == nil {
+		return "", nil, err
+	}
+	// What is condemned there could be gone soon: the client pushes it.
+	link, err := v.Link(source, b.Digests.Primary())
+	if err != nil || link == nil || !link.Due.IsZero() {
 		return "", nil, err
 	}
 	return source, b, nil
@@ -115,6 +131,9 @@ func (r *Repository) DeleteBlob(ctx context.Context, d identity.Digest) error {
 		return err
 	}
 	return r.update(ctx, Keys{Digests: []identity.Digest{d}}, func(v View, c *Change) error {
+		if err := r.mayLose(v); err != nil {
+			return err
+		}
 		b, err := linkedBlob(v, r.name, d)
 		if err != nil {
 			return fmt.Errorf("look up blob: %w", err)
@@ -133,6 +152,22 @@ func (r *Repository) DeleteBlob(ctx context.Context, d identity.Digest) error {
 		c.Add(&fact.BlobUnlinked{Repository: r.name, Blob: b.Digests.Primary()})
 		return nil
 	})
+}
+
+// mayLose refuses to take a blob out of a repository that is write-once or held.
+func (r *Repository) mayLose(v View) error {
+	rules, err := r.book.rules(v)
+	if err != nil {
+		return err
+	}
+	if err := refused(rules.MayDeleteBlob(r.name)); err != nil {
+		return err
+	}
+	holds, err := binding(v, r.name)
+	if err != nil {
+		return err
+	}
+	return held("the repository", repositoryHolds(holds))
 }
 
 // mayDelete refuses deletion where the operator switched it off.

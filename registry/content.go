@@ -24,13 +24,19 @@ type Content struct {
 	plane  Bytes
 	blob   Blob
 	inline []byte
+	// condemned: nothing uses the blob, so it may be gone soon.
+	condemned bool
 	// again resolves the digest once more, nil if that was done.
 	again func(context.Context) (*Content, error)
 }
 
 // Check returns BlobUnknown or ManifestUnknown if the bytes are not there, as
-// Open would, without opening them.
+// Open would, without opening them. A blob that is condemned counts as absent, so
+// that a client which means to use it pushes it; it can still be read.
 func (c *Content) Check(ctx context.Context) error {
+	if c.condemned {
+		return Errorf(BlobUnknown, "nothing uses the blob any more, so it may be gone soon; push it again")
+	}
 	if int64(len(c.inline)) == c.Size {
 		return nil
 	}

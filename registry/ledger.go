@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"artifactstore/eventlog"
+	"artifactstore/internal/budget"
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
 )
@@ -60,6 +61,10 @@ type Change struct {
 	// Puts are upload rows to write, Drops the ids of upload rows to remove.
 	Puts  []Upload
 	Drops []string
+	// Forget are sequences whose content rows are deleted.
+	Forget []eventlog.Sequence
+	// Working is what else changes of the working state.
+	Working Working
 	// Durable makes a change without events reach the disk as well.
 	Durable bool
 }
@@ -96,6 +101,7 @@ type View interface {
 	ReferrerView
 	UploadView
 	InspectView
+	LifeView
 }
 
 // RepositoryView reads repositories.
@@ -118,14 +124,19 @@ type Blob struct {
 	// Receipt.Store is fact.Content.
 	Content eventlog.Sequence
 	Stored  time.Time
+	// Due is until when it is condemned as no repository holds it, Verified
+	// when its bytes were last read and found right; zero: never.
+	Due, Verified time.Time
+	// Damaged: its bytes were found missing or wrong, and are not served.
+	Damaged bool
 }
 
 // BlobView reads byte sequences and which repositories hold them.
 type BlobView interface {
 	// Blob finds a stored byte sequence, linked or not.
 	Blob(d identity.Digest) (*Blob, error)
-	// LinkedBlob finds a blob of a repository. If the bytes are a content
-	// row they are returned too.
+	// LinkedBlob finds a blob of a repository; Due is that of the link. If
+	// the bytes are a content row they are returned too.
 	LinkedBlob(repository string, d identity.Digest) (*Blob, []byte, error)
 	// Linked tells whether a repository holds a blob, given its primary digest.
 	Linked(repository string, primary identity.Digest) (bool, error)
@@ -147,9 +158,17 @@ type Manifest struct {
 	ArtifactType string
 	Subject      identity.Digest // as written, or zero
 	Pushed       time.Time
-	// Class is the retention class, Expires its end; zero means never.
+	// Class is the retention class, Expires its end; zero means never. Rule
+	// is what gave the class, "" if it is the shipped default.
 	Class   string
 	Expires time.Time
+	Rule    string
+	// Chosen: the class was picked for this very manifest. Extended: its end
+	// was put off.
+	Chosen, Extended bool
+	// Marked is when it expired, Pulled the last day on which it was asked
+	// for, Untagged when a tag last left it; zero: never.
+	Marked, Pulled, Untagged time.Time
 }
 
 // ManifestView reads manifests.
@@ -263,6 +282,16 @@ type Bytes interface {
 	Link(ctx context.Context, r fact.Receipt, size int64) (string, error)
 	// Staged lists what is being staged in the stores, with ID and Store set.
 	Staged(ctx context.Context) ([]fact.Staged, error)
+	// Verify reads the bytes of a receipt at a pace (nil: as fast as it can)
+	// and hashes them. If they are missing or wrong, the error wraps
+	// fact.ErrGone; any other says that they could not be read this time.
+	Verify(ctx context.Context, r fact.Receipt, content eventlog.Sequence, digests identity.DigestSet, size int64, pace *budget.Pace) error
+	// Delete removes the object of a receipt, or succeeds if it is gone.
+	Delete(ctx context.Context, r fact.Receipt, content eventlog.Sequence) error
+	// Stores names the stores, other than fact.Content. Objects lists what is
+	// in one, after a name of the listing; fewer than limit are the last.
+	Stores() []string
+	Objects(ctx context.Context, store, after string, limit int) ([]fact.Object, error)
 	// Room returns an error that wraps fact.ErrFull, fact.ErrUnavailable or
 	// fact.ErrBroken while pushes must be refused.
 	Room(ctx context.Context) error

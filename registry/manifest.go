@@ -6,6 +6,7 @@ import (
 
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
+	"artifactstore/retention"
 )
 
 // Manifest returns the pushed bytes of a manifest; ManifestUnknown, NameUnknown.
@@ -69,6 +70,32 @@ func (r *Repository) DeleteManifest(ctx context.Context, ref Reference) error {
 	return nil
 }
 
+// mayDeleteManifest refuses to delete what a policy, its class or a hold keeps.
+func (r *Repository) mayDeleteManifest(v View, m *Manifest, tags []string) error {
+	rules, err := r.book.rules(v)
+	if err != nil {
+		return err
+	}
+	now, err := v.Trusted()
+	if err != nil {
+		return fmt.Errorf("read the clock: %w", err)
+	}
+	if err := refused(rules.MayDeleteManifest(r.name, tags, now)); err != nil {
+		return err
+	}
+	if retention.Permanent(retention.Class(m.Class), m.Rule != "") {
+		return Errorf(Denied, "the manifest is a permanent record, by %s", m.Rule)
+	}
+	holds, err := binding(v, r.name)
+	if err != nil {
+		return err
+	}
+	if holds, err = manifestHolds(v, r.name, m, holds); err != nil {
+		return err
+	}
+	return held("the manifest", holds)
+}
+
 func (r *Repository) deleteManifest(v View, c *Change, d identity.Digest) (more bool, err error) {
 	m, _, err := v.Manifest(r.name, d)
 	if err != nil {
@@ -81,6 +108,9 @@ func (r *Repository) deleteManifest(v View, c *Change, d identity.Digest) (more 
 	tags, err := v.TagsOf(r.name, primary, tagBatch+1)
 	if err != nil {
 		return false, fmt.Errorf("look up tags: %w", err)
+	}
+	if err := r.mayDeleteManifest(v, m, tags); err != nil {
+		return false, err
 	}
 	page := cut(tags, tagBatch)
 	for _, t := range page.Names {

@@ -309,7 +309,7 @@ func TestEventsOfAPushSayWhatHappened(t *testing.T) {
 		events = append(events, string(e.Kind))
 	}
 	want := []string{fact.KindBlobStored, fact.KindRepositoryCreated, fact.KindBlobLinked,
-		fact.KindBlobStored, fact.KindBlobStored, fact.KindManifestPut, fact.KindTagMoved}
+		fact.KindBlobStored, fact.KindBlobStored, fact.KindManifestPut, fact.KindDefaultApplied, fact.KindTagMoved}
 	if strings.Join(events, " ") != strings.Join(want, " ") {
 		t.Fatalf("events %v, want %v", events, want)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
@@ -263,8 +264,32 @@ func (p *put) decide(v View, c *Change) error {
 	if err := p.enter(v, c, current); err != nil {
 		return err
 	}
+	if err := p.revive(v, c); err != nil {
+		return err
+	}
 	for _, m := range moves {
 		c.Add(m)
+	}
+	return nil
+}
+
+// revive takes back that blobs which the manifest uses were condemned.
+func (p *put) revive(v View, c *Change) error {
+	seen := make(map[identity.Digest]bool)
+	for _, ref := range p.parsed.References() {
+		b := p.stored[ref.Digest]
+		if b == nil || seen[b.Digests.Primary()] {
+			continue
+		}
+		primary := b.Digests.Primary()
+		seen[primary] = true
+		link, err := v.Link(p.r.name, primary)
+		if err != nil {
+			return fmt.Errorf("look up link: %w", err)
+		}
+		if link != nil && !link.Due.IsZero() {
+			c.Add(&fact.BlobRevived{Repository: p.r.name, Blob: primary})
+		}
 	}
 	return nil
 }
@@ -287,20 +312,20 @@ func (p *put) enter(v View, c *Change, current *Manifest) error {
 		if current.MediaType != p.parsed.MediaType {
 			return Errorf(ManifestInvalid, "the repository has this manifest already, as %s", current.MediaType)
 		}
-		return nil
+		return p.renew(v, c, current)
 	}
-	class, expires, err := retention.Shipped().Expiry("", v.Now())
+	given, err := p.class(v)
 	if err != nil {
-		return fmt.Errorf("retention of manifest: %w", err)
+		return err
+	}
+	if err := p.reopen(v, c); err != nil {
+		return err
 	}
 	sealed := p.bytes.sealed
 	f := &fact.ManifestPut{
 		Repository: p.r.name, Manifest: sealed.Digests.Primary(), Native: p.native.sealed.Digests.Primary(),
 		Digest: p.digest, MediaType: p.parsed.MediaType, ArtifactType: p.parsed.ArtifactType, Size: sealed.Size,
-		SubjectDigest: p.subject(), References: []fact.Reference{}, Class: string(class),
-	}
-	if !expires.IsZero() {
-		f.Expires = expires.UnixMicro()
+		SubjectDigest: p.subject(), References: []fact.Reference{}, Class: string(given.Class), Expires: microseconds(given.Expires),
 	}
 	for _, ref := range p.parsed.References() {
 		f.References = append(f.References, fact.Reference{Role: ref.Role, MediaType: ref.MediaType,
@@ -308,9 +333,62 @@ func (p *put) enter(v View, c *Change, current *Manifest) error {
 	}
 	if p.parsed.Subject == nil {
 		c.Add(f)
+	} else {
+		c.AddContent(f, manifest.ReferrerDescriptor(p.parsed, p.digest, sealed.Size))
+	}
+	c.Add(&fact.DefaultApplied{Repository: f.Repository, Manifest: f.Manifest, Class: f.Class, Expires: f.Expires,
+		Rule: given.Rule, Chosen: given.Chosen})
+	return nil
+}
+
+// classAnnotation is the annotation by which a manifest asks for a retention class.
+const classAnnotation = "dev.artifactstore.retention.class"
+
+// class decides the retention class of the manifest.
+func (p *put) class(v View) (retention.Assigned, error) {
+	rules, err := p.r.book.rules(v)
+	if err != nil {
+		return retention.Assigned{}, err
+	}
+	given, err := rules.Class(p.r.name, p.parsed.Annotations[classAnnotation], v.Now())
+	if err != nil {
+		return given, fmt.Errorf("retention of manifest: %w", refused(err))
+	}
+	return given, nil
+}
+
+// microseconds is a time in a payload; zero is 0.
+func microseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// renew makes a manifest that has expired current again: its term begins anew.
+func (p *put) renew(v View, c *Change, current *Manifest) error {
+	if current.Marked.IsZero() && (current.Expires.IsZero() || v.Now().Before(current.Expires)) {
 		return nil
 	}
-	c.AddContent(f, manifest.ReferrerDescriptor(p.parsed, p.digest, sealed.Size))
+	rules, err := p.r.book.rules(v)
+	if err != nil {
+		return err
+	}
+	expires := rules.Renew(retention.Class(current.Class), current.Expires, v.Now())
+	c.Add(&fact.Renewed{Repository: p.r.name, Manifest: current.Blob.Digests.Primary(), Class: current.Class, Expires: microseconds(expires)})
+	return nil
+}
+
+// reopen drops what is left of the manifest from before it was deleted, which
+// this push replaces.
+func (p *put) reopen(v View, c *Change) error {
+	g, err := v.Grave(p.r.name, p.bytes.sealed.Digests.Primary())
+	if err != nil {
+		return fmt.Errorf("look up deleted manifest: %w", err)
+	}
+	if g != nil && !g.Subject.IsZero() {
+		c.Forget = append(c.Forget, g.Sequence)
+	}
 	return nil
 }
 
@@ -335,6 +413,11 @@ func (p *put) moves(v View, current *Manifest, primary identity.Digest) ([]fact.
 		}
 		if err := p.push.condition("tag "+name, names, f.From == primary); err != nil {
 			return nil, err
+		}
+		if t != nil && f.From != primary {
+			if err := p.r.mayMoveTag(v, name); err != nil {
+				return nil, err
+			}
 		}
 		if t == nil || f.From != primary || t.Digest != p.digest {
 			moves = append(moves, f)

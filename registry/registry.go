@@ -70,6 +70,7 @@ type Registry struct {
 	limits manifest.Limits
 	secret []byte // signs upload sessions
 	active activeUploads
+	book   ruleBook
 }
 
 // New opens a registry over a ledger and a data plane, which stay the caller's.

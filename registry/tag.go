@@ -35,7 +35,49 @@ func (r *Repository) deleteTag(ctx context.Context, tag string) error {
 		if t == nil {
 			return r.unknown(v, ManifestUnknown, "tag")
 		}
+		if err := r.mayDeleteTag(v, tag); err != nil {
+			return err
+		}
 		c.Add(&fact.TagDeleted{Repository: r.name, Tag: tag, Manifest: t.Manifest})
 		return nil
 	})
+}
+
+func (r *Repository) mayDeleteTag(v View, tag string) error {
+	rules, err := r.book.rules(v)
+	if err != nil {
+		return err
+	}
+	now, err := v.Trusted()
+	if err != nil {
+		return fmt.Errorf("read the clock: %w", err)
+	}
+	if err := refused(rules.MayDeleteTag(r.name, tag, now)); err != nil {
+		return err
+	}
+	holds, err := binding(v, r.name)
+	if err != nil {
+		return err
+	}
+	return held("the tag "+tag, tagHolds(holds, tag))
+}
+
+// mayMoveTag refuses to let a tag name another manifest than it does.
+func (r *Repository) mayMoveTag(v View, tag string) error {
+	rules, err := r.book.rules(v)
+	if err != nil {
+		return err
+	}
+	now, err := v.Trusted()
+	if err != nil {
+		return fmt.Errorf("read the clock: %w", err)
+	}
+	if err := refused(rules.MayMoveTag(r.name, tag, true, now)); err != nil {
+		return err
+	}
+	holds, err := binding(v, r.name)
+	if err != nil {
+		return err
+	}
+	return held("the tag "+tag, tagHolds(holds, tag))
 }

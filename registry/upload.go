@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
 )
 
@@ -348,18 +347,7 @@ func (in *incoming) complete(ctx context.Context, chunk Chunk, d identity.Digest
 // link makes the bytes a blob of the repository.
 func (in *incoming) link(v View, c *Change) error {
 	primary := in.sealed.Digests.Primary()
-	linked, err := v.Linked(in.r.name, primary)
-	if err != nil {
-		return fmt.Errorf("look up link: %w", err)
-	}
-	if linked {
-		return nil
-	}
-	if err := in.r.ensure(v, c); err != nil {
-		return err
-	}
-	c.Add(&fact.BlobLinked{Repository: in.r.name, Blob: primary})
-	return nil
+	return in.r.linkBlob(v, c, primary, "")
 }
 
 // CancelUpload ends an upload session and drops its bytes; BlobUploadUnknown.

@@ -3,16 +3,26 @@
 // same question always has the same answer, in a live server, in a dry run and
 // in a replay of the log years later.
 //
-// Everything that is kept belongs to a Class. A Policy gives each class a Term,
-// and the end of an item is fixed once, when it enters (Policy.Expiry); later
-// changes of a policy do not move it. From then on Plan says in which State of
-// its life an item is, and why:
+// Operators write a Document for each source: the configuration and the admin
+// API. Combine makes Rules of them, and exactly one Policy applies to a
+// repository: the first that matches its name. The rules answer three
+// questions:
+//
+//	Rules.Class          what class a manifest gets when it is pushed, and its end
+//	Rules.MayMoveTag ... what clients may not overwrite or delete
+//	Ranking.Decide       in which State of its life a manifest is, and why
+//
+// The time now comes from the caller, who answers for it: while a clock is
+// doubted, it is a time that is not.
+//
+// The end of an item is fixed once, when it enters; later changes of the rules
+// do not move it. From then on its life is
 //
 //	current -> expired -> eligible -> collected
 //
 // Expiry only marks. An item is eligible when it has been marked for as long as
-// the policy's grace; until then it can be brought back. A hold keeps an item
-// where it is, whatever else is true, and in doubt an item is kept.
+// the grace; until then it can be brought back. A hold keeps an item where it
+// is, a keep rule puts its end off, and in doubt an item is kept.
 //
 // # Units and rounding
 //
@@ -26,7 +36,7 @@ package retention
 
 import (
 	"errors"
-	"fmt"
+	"maps"
 	"regexp"
 	"time"
 )
@@ -34,7 +44,7 @@ import (
 // Class is the name of a retention class, of the grammar [a-z][a-z0-9-]{0,62}.
 type Class string
 
-// The shipped classes. Policies may give them other terms, except that
+// The shipped classes. Documents may give them other terms, except that
 // PermanentRecord never expires, and may add classes of their own.
 const (
 	Transient       Class = "transient"        // 7 days: builds of a branch, scratch
@@ -44,76 +54,28 @@ const (
 	PermanentRecord Class = "permanent-record" // for ever
 )
 
-// Policy says how long the items of each class are kept.
-type Policy struct {
-	// Default is the class of whatever is not given another one.
-	Default Class
-	// Terms has the term of every class that may be used.
-	Terms map[Class]Term
-	// Grace is how long an item stays marked as expired before it is eligible.
-	Grace time.Duration
+// shipped are the classes of a server that was not told otherwise.
+var shipped = map[Class]Term{
+	Transient:       7 * Day,
+	RawEvidence:     90 * Day,
+	SummaryEvidence: 1 * Year,
+	ReleaseEvidence: 7 * Year,
+	PermanentRecord: Forever,
 }
 
-// Shipped returns the policy of a server that was not told otherwise: the
-// shipped classes, of which everything gets PermanentRecord, and a grace of 7
-// days. The caller owns the result.
-func Shipped() Policy {
-	return Policy{
-		Default: PermanentRecord,
-		Terms: map[Class]Term{
-			Transient:       7 * Day,
-			RawEvidence:     90 * Day,
-			SummaryEvidence: 1 * Year,
-			ReleaseEvidence: 7 * Year,
-			PermanentRecord: Forever,
-		},
-		Grace: time.Duration(7 * Day),
-	}
-}
+// shippedGrace is how long an item stays marked as expired.
+const shippedGrace = 7 * Day
+
+// ErrUnknownClass: the rules have no such class.
+var ErrUnknownClass = errors.New("unknown retention class")
 
 var className = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
 
-// ErrUnknownClass: the policy has no such class.
-var ErrUnknownClass = errors.New("unknown retention class")
-
-// Validate returns all that is wrong with the policy, or nil.
-func (p Policy) Validate() error {
-	var errs []error
-	for class, term := range p.Terms {
-		if !className.MatchString(string(class)) {
-			errs = append(errs, fmt.Errorf("retention class %q: name does not match %s", class, className))
-		}
-		if err := term.validate(); err != nil {
-			errs = append(errs, fmt.Errorf("retention class %s: %w", class, err))
-		}
-	}
-	if p.Terms[PermanentRecord] != Forever {
-		errs = append(errs, fmt.Errorf("retention class %s: must be kept %s", PermanentRecord, Forever))
-	}
-	if _, ok := p.Terms[p.Default]; !ok {
-		errs = append(errs, fmt.Errorf("default class %q: %w", p.Default, ErrUnknownClass))
-	}
-	if p.Grace < 0 {
-		errs = append(errs, fmt.Errorf("grace %s: must not be negative", p.Grace))
-	}
-	return errors.Join(errs...)
-}
-
-// Expiry returns the end of an item that enters the class at a time: the zero
-// Time if it never ends. An empty class means the default. The error wraps
-// ErrUnknownClass.
-func (p Policy) Expiry(class Class, entered time.Time) (Class, time.Time, error) {
-	if class == "" {
-		class = p.Default
-	}
-	term, ok := p.Terms[class]
-	if !ok {
-		return "", time.Time{}, fmt.Errorf("%w %q", ErrUnknownClass, class)
-	}
-	if term == Forever {
-		return class, time.Time{}, nil
-	}
-	return class, ceil(entered.Add(time.Duration(term))), nil
+// Shipped returns the rules of a server that was not told otherwise: the
+// shipped classes, of which everything gets PermanentRecord, a grace of 7 days,
+// and no policy.
+func Shipped() Rules {
+	return Rules{terms: maps.Clone(shipped), preset: PermanentRecord, grace: shippedGrace}
 }
 
 // ceil rounds up to a whole microsecond, the unit in which times are recorded:

@@ -83,3 +83,31 @@ type Placer interface {
 	// It succeeds without reading if an object of this size is there already.
 	Place(ctx context.Context, locator string, size int64, r io.Reader) error
 }
+
+// Object is what a Walker found.
+type Object struct {
+	// Name is what the store itself calls it: the name of a file or a key,
+	// below the place where the driver keeps objects.
+	Name string
+	// Locator of the object, "" if the driver did not make what it found, so
+	// that no locator leads there.
+	Locator string
+	// Size in bytes.
+	Size int64
+	// Modified is when its bytes were stored, as far as the store knows.
+	Modified time.Time
+}
+
+// Walker is an ability of drivers that can tell which objects they have.
+type Walker interface {
+	// Objects returns at most limit of the objects that come after a name, in
+	// an order of the driver's own that stays the same; "" is before all of
+	// them. Fewer than limit are the last. What is published or deleted
+	// meanwhile may be missing or not; all else is returned once. It needs
+	// memory for limit of them, however many there are, and no object need
+	// have the name.
+	//
+	// Where all objects were published by this driver, the order is the byte
+	// order of locators.
+	Objects(ctx context.Context, after string, limit int) ([]Object, error)
+}

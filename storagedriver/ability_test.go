@@ -59,8 +59,9 @@ func found(t *testing.T, d storagedriver.Driver, want bool) {
 	placer, places := storagedriver.Find[storagedriver.Placer](d)
 	lister, lists := storagedriver.Find[storagedriver.Lister](d)
 	releaser, releases := storagedriver.Find[storagedriver.Releaser](d)
-	if persists != want || links != want || places != want || lists != want || releases != want {
-		t.Fatalf("found %v, want %v", []bool{persists, links, places, lists, releases}, want)
+	walker, walks := storagedriver.Find[storagedriver.Walker](d)
+	if persists != want || links != want || places != want || lists != want || releases != want || walks != want {
+		t.Fatalf("found %v, want %v", []bool{persists, links, places, lists, releases, walks}, want)
 	}
 	if !want {
 		return
@@ -74,6 +75,9 @@ func found(t *testing.T, d storagedriver.Driver, want bool) {
 	}
 	if size, err := d.Size(ctx, "b"); size != 1 || err != nil {
 		t.Errorf("Size: %d, %v", size, err)
+	}
+	if page, err := walker.Objects(ctx, "", 2); len(page) != 1 || page[0].Locator != "b" || err != nil {
+		t.Errorf("Objects: %+v, %v", page, err)
 	}
 	if ids, err := lister.Staged(ctx); len(ids) != 0 || err != nil {
 		t.Errorf("Staged: %q, %v", ids, err)

@@ -3,7 +3,6 @@ package dataplane
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -153,8 +152,10 @@ func fill(r io.Reader, buf []byte) (n int, err error) {
 	return n, err
 }
 
+// notEOF is nil for the end of a reader. A failure may have an io.EOF inside,
+// such as that of a connection, and is none.
 func notEOF(err error) error {
-	if errors.Is(err, io.EOF) {
+	if err == io.EOF {
 		return nil
 	}
 	return err

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"artifactstore/eventlog"
+	"artifactstore/internal/budget"
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
 	"artifactstore/storagedriver"
@@ -136,16 +137,27 @@ func (s *section) Read(p []byte) (int, error) {
 	}
 	n, err := s.ReadCloser.Read(p[:min(int64(len(p)), s.left)])
 	s.left -= int64(n)
-	if errors.Is(err, io.EOF) && s.left > 0 {
-		err = io.ErrUnexpectedEOF
+	if err == io.EOF && s.left > 0 {
+		err = errShort
 	}
 	return n, err
 }
 
-// Verify reads the bytes of a receipt and hashes them. If they are missing, or
-// not size bytes with these digests, the error wraps fact.ErrGone; any other
-// error says that they could not be read this time.
-func (p *Plane) Verify(ctx context.Context, r fact.Receipt, content eventlog.Sequence, digests identity.DigestSet, size int64) error {
+// errShort is the end of an object before its time. A store whose connection
+// breaks off has io.EOF and io.ErrUnexpectedEOF in its errors too, and that is
+// no damage.
+var errShort = fmt.Errorf("the object ends early: %w", io.ErrUnexpectedEOF)
+
+// Verify reads the bytes of a receipt at a pace (nil: as fast as it can) and
+// hashes them. If they are missing, or not size bytes with these digests, the
+// error wraps fact.ErrGone; any other error says that they could not be read
+// this time.
+func (p *Plane) Verify(ctx context.Context, r fact.Receipt, content eventlog.Sequence, digests identity.DigestSet, size int64,
+	pace *budget.Pace,
+) error {
+	if err := pace.Object(ctx); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
 	rc, err := p.Open(ctx, r, content, size, 0, -1)
 	if err != nil {
 		return err
@@ -154,7 +166,7 @@ func (p *Plane) Verify(ctx context.Context, r fact.Receipt, content eventlog.Seq
 	for _, d := range digests {
 		also = append(also, d.Algorithm())
 	}
-	got, err := p.hash(ctx, rc, size, also...)
+	got, err := p.hash(ctx, rc, size, pace, also...)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
@@ -166,9 +178,9 @@ func (p *Plane) Verify(ctx context.Context, r fact.Receipt, content eventlog.Seq
 	return nil
 }
 
-// hash reads exactly size bytes, closes the reader and returns their digests.
-// Fewer bytes are an error that wraps fact.ErrGone.
-func (p *Plane) hash(ctx context.Context, rc io.ReadCloser, size int64, also ...identity.Algorithm) (identity.DigestSet, error) {
+// hash reads exactly size bytes at a pace, closes the reader and returns their
+// digests. Fewer bytes are an error that wraps fact.ErrGone.
+func (p *Plane) hash(ctx context.Context, rc io.ReadCloser, size int64, pace *budget.Pace, also ...identity.Algorithm) (identity.DigestSet, error) {
 	defer func() { _ = rc.Close() }() // nothing was written
 	lend, err := p.o.Budget.Transfer(ctx)
 	if err != nil {
@@ -178,10 +190,13 @@ func (p *Plane) hash(ctx context.Context, rc io.ReadCloser, size int64, also ...
 	lend.Grow()
 	hash, r := identity.NewHasher(also...), io.LimitReader(rc, size)
 	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		if lend.Wanted() { // a slow pace has time
+			lend.Shrink()
 		}
 		buf := lend.Next()
+		if err := pace.Bytes(ctx, min(int64(len(buf)), size-hash.Size())); err != nil {
+			return nil, err
+		}
 		n, err := fill(r, buf)
 		if _, err := hash.Write(buf[:n]); err != nil {
 			return nil, err
@@ -189,10 +204,13 @@ func (p *Plane) hash(ctx context.Context, rc io.ReadCloser, size int64, also ...
 		if err == nil {
 			continue
 		}
-		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) && hash.Size() < size {
+		if errors.Is(err, errShort) || err == io.EOF && hash.Size() < size {
 			return nil, gone("only %d of %d bytes are there", hash.Size(), size)
 		}
-		return hash.Sum(), notEOF(err)
+		if err := notEOF(err); err != nil {
+			return nil, failure("read object", err)
+		}
+		return hash.Sum(), nil
 	}
 }
 
@@ -207,4 +225,29 @@ func (p *Plane) Delete(ctx context.Context, r fact.Receipt, content eventlog.Seq
 		return err
 	}
 	return failure("delete object", driver.Delete(ctx, r.Locator))
+}
+
+// Objects lists at most limit of the objects of a store, after a name of the
+// listing, and what lies among them that is none. "" is before all names; fewer
+// than limit are the last. The order is the store's own and stays the same; it
+// is that of locators unless objects were moved here from another driver. What
+// comes and goes meanwhile may be missing or not.
+func (p *Plane) Objects(ctx context.Context, store, after string, limit int) ([]fact.Object, error) {
+	driver, err := p.store(store)
+	if err != nil {
+		return nil, err
+	}
+	walker, ok := storagedriver.Find[storagedriver.Walker](driver)
+	if !ok {
+		return nil, fmt.Errorf("store %q cannot tell what it has", store)
+	}
+	found, err := walker.Objects(ctx, after, limit)
+	if err != nil {
+		return nil, failure("list store "+store, err)
+	}
+	page := make([]fact.Object, len(found))
+	for i, o := range found {
+		page[i] = fact.Object(o)
+	}
+	return page, nil
 }

@@ -9,11 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
-	"artifactstore/eventlog"
+	"artifactstore/internal/budget"
 	"artifactstore/internal/dataplane"
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
@@ -86,64 +87,7 @@ func TestMissingBytesAreGone(t *testing.T) {
 		check(false)
 		_, err := p.Open(t.Context(), sealed.Receipt, sequence, sealed.Size, 0, -1)
 		wants(t, err, fact.ErrGone)
-		wants(t, p.Verify(t.Context(), sealed.Receipt, sequence, sealed.Digests, sealed.Size), fact.ErrGone)
-	}
-}
-
-// damage is done to the file of an object, and to a content row.
-var damage = []struct {
-	name string
-	do   func(data []byte) []byte
-	// served tells that only Verify finds it.
-	served bool
-}{
-	{"a bit is flipped at the start", func(b []byte) []byte { b[0] ^= 1; return b }, true},
-	{"a bit is flipped at the end", func(b []byte) []byte { b[len(b)-1] ^= 128; return b }, true},
-	{"the last byte is missing", func(b []byte) []byte { return b[:len(b)-1] }, false},
-	{"all but one is missing", func(b []byte) []byte { return b[:1] }, false},
-	{"everything is missing", func(b []byte) []byte { return b[:0] }, false},
-	{"there is one too many", func(b []byte) []byte { return append(b, 0) }, false},
-}
-
-func TestDamagedObjectsAreFoundAndShortOnesNeverServed(t *testing.T) {
-	p, r, dir := files(t)
-	for i, c := range damage {
-		t.Run(c.name, func(t *testing.T) {
-			sealed, sequence := put(t, p, r, string(rune('a'+i)), random(5000, 5))
-			name := filepath.Join(dir, "objects", sealed.Receipt.Locator)
-			data, err := os.ReadFile(name)
-			must(t, err, os.WriteFile(name, c.do(data), 0o600))
-			checkDamaged(t, p, sealed, sequence, c.served)
-		})
-	}
-}
-
-func TestDamagedContentRowsAreFoundAndShortOnesNeverServed(t *testing.T) {
-	for _, c := range damage {
-		t.Run(c.name, func(t *testing.T) {
-			p, _, r := plane(t)
-			sealed, sequence := put(t, p, r, "a", random(500, 6))
-			r.m[sequence] = c.do(bytes.Clone(r.m[sequence]))
-			checkDamaged(t, p, sealed, sequence, c.served)
-		})
-	}
-}
-
-func checkDamaged(t *testing.T, p *dataplane.Plane, sealed fact.Sealed, sequence eventlog.Sequence, served bool) {
-	t.Helper()
-	wants(t, p.Verify(t.Context(), sealed.Receipt, sequence, sealed.Digests, sealed.Size), fact.ErrGone)
-	present, err := p.Present(t.Context(), sealed.Receipt, sequence, sealed.Size)
-	if must(t, err); present != served {
-		t.Errorf("present is %v", present)
-	}
-	for _, rg := range [][2]int64{{0, -1}, {0, 1}, {sealed.Size - 1, 1}} {
-		rc, err := p.Open(t.Context(), sealed.Receipt, sequence, sealed.Size, rg[0], rg[1])
-		if err == nil {
-			_ = rc.Close()
-		}
-		if served != (err == nil) || err != nil && !errors.Is(err, fact.ErrGone) {
-			t.Errorf("Open of range %v: %v", rg, err)
-		}
+		wants(t, p.Verify(t.Context(), sealed.Receipt, sequence, sealed.Digests, sealed.Size, nil), fact.ErrGone)
 	}
 }
 
@@ -151,9 +95,9 @@ func TestVerifyChecksEveryDigest(t *testing.T) {
 	p, _, r := plane(t)
 	sealed, sequence := put(t, p, r, "a", random(5000, 7))
 	wrong := sealed.Digests.With(identity.FromBytes(identity.SHA512, []byte("other")))
-	wants(t, p.Verify(t.Context(), sealed.Receipt, sequence, wrong, sealed.Size), fact.ErrGone)
+	wants(t, p.Verify(t.Context(), sealed.Receipt, sequence, wrong, sealed.Size, nil), fact.ErrGone)
 	right := sealed.Digests.With(identity.FromBytes(identity.SHA512, random(5000, 7)))
-	must(t, p.Verify(t.Context(), sealed.Receipt, sequence, right, sealed.Size))
+	must(t, p.Verify(t.Context(), sealed.Receipt, sequence, right, sealed.Size, nil))
 }
 
 func TestAFailureToReadIsNotDamage(t *testing.T) {
@@ -163,14 +107,14 @@ func TestAFailureToReadIsNotDamage(t *testing.T) {
 	for n := 1; n <= 3; n++ {
 		plan := &fault.Plan{FailAt: n, Err: errInjected}
 		p, _ := newPlane(t, fault.Wrap(unsized{d}, plan), dataplane.Options{})
-		err := p.Verify(t.Context(), sealed.Receipt, sequence, sealed.Digests, sealed.Size)
+		err := p.Verify(t.Context(), sealed.Receipt, sequence, sealed.Digests, sealed.Size, nil)
 		if !errors.Is(err, errInjected) || errors.Is(err, fact.ErrGone) {
 			t.Errorf("operation %d: %v", n, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wants(t, plain.Verify(ctx, sealed.Receipt, sequence, sealed.Digests, sealed.Size), context.Canceled)
+	wants(t, plain.Verify(ctx, sealed.Receipt, sequence, sealed.Digests, sealed.Size, nil), context.Canceled)
 }
 
 // unsized is a driver whose readers do not know the size of the object.
@@ -191,7 +135,7 @@ func TestAReaderOfTooFewBytesFails(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	must(t, rc.Close())
-	wants(t, p.Verify(t.Context(), sealed.Receipt, sequence, sealed.Digests, sealed.Size), fact.ErrGone)
+	wants(t, p.Verify(t.Context(), sealed.Receipt, sequence, sealed.Digests, sealed.Size, nil), fact.ErrGone)
 }
 
 // ending is a driver whose readers end after 100 bytes.
@@ -305,4 +249,57 @@ func TestNothingIsSeenBeforePublish(t *testing.T) {
 	if present, _ = p.Present(t.Context(), sealed.Receipt, 0, sealed.Size); !present {
 		t.Error("missing after Publish")
 	}
+}
+
+// A large object is read as slowly as a pace says, not in one go after a wait.
+func TestVerifyKeepsToAPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, d, r := plane(t)
+		data := random(5<<20, 13)
+		sealed, sequence := put(t, p, r, "a", data)
+		slow := &reading{Driver: d}
+		p, _ = newPlane(t, slow, dataplane.Options{})
+		began, pace := time.Now(), budget.NewPace(1<<20, 2)
+		must(t, p.Verify(t.Context(), sealed.Receipt, sequence, sealed.Digests, sealed.Size, pace))
+		if took := time.Since(began); took < 4500*time.Millisecond || took > 5*time.Second {
+			t.Errorf("5 MiB at 1 MiB/s took %v", took)
+		}
+		for _, at := range slow.reads {
+			if late := at.bytes - int64(at.when.Sub(began).Seconds()*(1<<20)); late > 1<<20 {
+				t.Fatalf("%d bytes are read after %v", at.bytes, at.when.Sub(began))
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := p.Verify(ctx, sealed.Receipt, sequence, sealed.Digests, sealed.Size, pace)
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, fact.ErrGone) {
+			t.Errorf("Verify that was given up: %v", err)
+		}
+	})
+}
+
+// reading is a driver that notes when how many bytes were read.
+type reading struct {
+	storagedriver.Driver
+	reads []struct {
+		when  time.Time
+		bytes int64
+	}
+	total int64
+}
+
+func (d *reading) Open(ctx context.Context, locator string, offset, length int64) (io.ReadCloser, error) {
+	rc, err := d.Driver.Open(ctx, locator, offset, length)
+	return struct {
+		io.Reader
+		io.Closer
+	}{readerFunc(func(p []byte) (int, error) {
+		n, err := rc.Read(p)
+		d.total += int64(n)
+		d.reads = append(d.reads, struct {
+			when  time.Time
+			bytes int64
+		}{time.Now(), d.total})
+		return n, err
+	}), rc}, err
 }

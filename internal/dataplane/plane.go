@@ -111,8 +111,8 @@ func (p *Plane) store(name string) (storagedriver.Driver, error) {
 	return nil, fmt.Errorf("store %q is not configured", name)
 }
 
-// storeNames returns the names of all stores, sorted.
-func (p *Plane) storeNames() []string { return slices.Sorted(maps.Keys(p.stores)) }
+// Stores returns the names of all stores, sorted. Content rows are in none.
+func (p *Plane) Stores() []string { return slices.Sorted(maps.Keys(p.stores)) }
 
 // failure says what an error of a driver means to the caller.
 func failure(doing string, err error) error {

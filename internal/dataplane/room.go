@@ -129,7 +129,7 @@ type Health struct {
 // Health asks every store, in order of their names.
 func (p *Plane) Health(ctx context.Context) []Health {
 	var all []Health
-	for _, name := range p.storeNames() {
+	for _, name := range p.Stores() {
 		h, err := p.stores[name].Health(ctx)
 		kept := int64(-1)
 		if h.Total >= 0 {
@@ -145,7 +145,7 @@ func (p *Plane) Health(ctx context.Context) []Health {
 func (p *Plane) Staged(ctx context.Context) ([]fact.Staged, error) {
 	var all []fact.Staged
 	var errs []error
-	for _, name := range p.storeNames() {
+	for _, name := range p.Stores() {
 		lister, ok := storagedriver.Find[storagedriver.Lister](p.stores[name])
 		if !ok {
 			continue

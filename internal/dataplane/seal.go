@@ -89,7 +89,7 @@ func (p *Plane) reread(ctx context.Context, s *fact.Staged, want identity.Digest
 	if err != nil {
 		return nil, failure("read staged bytes again", err)
 	}
-	got, err := p.hash(ctx, r, s.Offset, also...)
+	got, err := p.hash(ctx, r, s.Offset, nil, also...)
 	if err != nil {
 		return nil, fmt.Errorf("read staged bytes again: %w", err)
 	}

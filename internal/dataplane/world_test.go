@@ -145,7 +145,7 @@ func holds(t testing.TB, p *dataplane.Plane, sealed fact.Sealed, sequence eventl
 	if got := read(t, p, sealed, sequence, 0, -1); !bytes.Equal(got, data) {
 		t.Errorf("read %d other bytes, want %d", len(got), len(data))
 	}
-	must(t, p.Verify(t.Context(), sealed.Receipt, sequence, sealed.Digests, sealed.Size))
+	must(t, p.Verify(t.Context(), sealed.Receipt, sequence, sealed.Digests, sealed.Size, nil))
 }
 
 // staged expects what the plane lists.

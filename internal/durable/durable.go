@@ -279,8 +279,8 @@ func (t *Tree) Erase(name string) error {
 // Open opens a file or folder for reading.
 func (t *Tree) Open(name string) (*os.File, error) { return t.root.Open(name) }
 
-// Stat describes a file or folder.
-func (t *Tree) Stat(name string) (fs.FileInfo, error) { return t.root.Stat(name) }
+// Stat describes a file or folder, or a link itself.
+func (t *Tree) Stat(name string) (fs.FileInfo, error) { return t.root.Lstat(name) }
 
 // Full tells whether an error means that the disk, or a quota of it, is full.
 func Full(err error) bool {

@@ -317,6 +317,9 @@ func (b *batch) choose(flush bool) error {
 // write adds the rows of a change to the working set.
 func (b *batch) write(c *change, now int64) error {
 	before := b.rows
+	if err := b.noteJump(c, now); err != nil {
+		return err
+	}
 	for i := range c.Entries {
 		if err := b.writeEntry(c, &c.Entries[i], now); err != nil {
 			return err
@@ -336,12 +339,16 @@ func (b *batch) write(c *change, now int64) error {
 	for _, id := range c.Drops {
 		b.state.remove(uploads, []any{id})
 	}
-	for _, st := range c.statements {
+	for _, sequence := range c.Forget {
+		b.state.remove(objectsTable, []any{int64(sequence)})
+	}
+	statements := append(c.statements, writeWorking(&c.Working, now)...)
+	for _, st := range statements {
 		if err := b.state.all().Exec(st.sql, st.args...); err != nil {
 			return err
 		}
 	}
-	b.rows += len(c.Puts) + len(c.Drops) + len(c.statements) + c.rows
+	b.rows += len(c.Puts) + len(c.Drops) + len(c.Forget) + len(statements) + c.rows
 	return nil
 }
 

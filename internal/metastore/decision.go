@@ -3,7 +3,9 @@ package metastore
 import (
 	"time"
 
+	"artifactstore/eventlog"
 	"artifactstore/registry"
+	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
 )
 
@@ -13,6 +15,7 @@ import (
 // changed before in the batch. Content rows are left out: no decision reads them.
 type decision struct {
 	*view
+	batch   *batch
 	working *working
 	// clock is the time by the clock of a shared database, read ours at that
 	// moment. It may go back, other than that of events.
@@ -23,6 +26,7 @@ type decision struct {
 func newDecision(b *batch, now time.Time) *decision {
 	return &decision{
 		view:    &view{conn: b.state.all(), now: now, secret: b.store.secret},
+		batch:   b,
 		working: b.state, clock: micro(b.clock), read: b.read,
 	}
 }
@@ -33,6 +37,96 @@ var _ registry.View = (*decision)(nil)
 func (v *decision) RepositoryExists(name string) (bool, error) {
 	row, err := v.working.rowBy(repositories, "name", name)
 	return row != nil, err
+}
+
+// RepositoryState implements registry.LifeView.
+func (v *decision) RepositoryState(name string) (*registry.RepositoryState, error) {
+	row, err := v.working.rowBy(repositories, "name", name)
+	if err != nil || row == nil {
+		return nil, err
+	}
+	at := &values{row}
+	return &registry.RepositoryState{ID: at.Int(0), Name: at.Text(1), Holds: at.Int(3), Deleted: instant(at.Int(4)), Lost: at.Int(5)}, nil
+}
+
+// Policies implements registry.LifeView.
+func (v *decision) Policies() (all []registry.Policies, err error) {
+	for _, source := range []string{fact.SourceAdmin, fact.SourceConfiguration} {
+		row, err := v.working.row(policies, source)
+		if err != nil {
+			return nil, err
+		}
+		if row == nil {
+			continue
+		}
+		p, err := scanPolicies(&values{row})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// Link implements registry.LifeView.
+func (v *decision) Link(repository string, primary identity.Digest) (*registry.Link, error) {
+	r, b, err := v.pair(repository, primary)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	row, err := v.working.row(links, r, b[0])
+	if err != nil || row == nil {
+		return nil, err
+	}
+	l := scanLink(&values{row}, 2)
+	return &l, nil
+}
+
+// Grave implements registry.LifeView.
+func (v *decision) Grave(repository string, d identity.Digest) (*registry.Grave, error) {
+	r, b, err := v.pair(repository, d)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	row, err := v.working.row(graves, r, b[0])
+	if err != nil || row == nil {
+		return nil, err
+	}
+	m, err := manifestOf(b, row)
+	if err != nil {
+		return nil, err
+	}
+	at := &values{row}
+	return &registry.Grave{Manifest: *m, Deleted: instant(at.Int(len(manifests.Columns))), By: eventlog.Sequence(at.Int(len(manifests.Columns) + 1))}, nil
+}
+
+// ClockJump implements registry.LifeView.
+func (v *decision) ClockJump() (*registry.ClockJump, error) {
+	row, err := v.working.row(clock, int64(1))
+	if err != nil || row == nil {
+		return nil, err
+	}
+	at := &values{row}
+	return &registry.ClockJump{Since: instant(at.Int(1)), Until: instant(at.Int(2)), Sequence: eventlog.Sequence(at.Int(3))}, nil
+}
+
+// Trusted implements registry.LifeView.
+func (v *decision) Trusted() (time.Time, error) {
+	jump, err := v.ClockJump()
+	if err != nil {
+		return time.Time{}, err
+	}
+	if jump != nil {
+		return jump.Since, nil
+	}
+	if v.now.Sub(micro(v.batch.head.Time)) <= jumpOfClock {
+		return v.now, nil
+	}
+	last, err := v.batch.lastKnown()
+	if err != nil || v.now.Sub(micro(last)) <= jumpOfClock {
+		return v.now, err
+	}
+	return micro(last), nil
 }
 
 // Blob implements registry.BlobView.

@@ -70,7 +70,7 @@ func (v *view) RepositoryInfo(name string) (*registry.RepositoryInfo, error) {
 // RepositoryInfos implements registry.InspectView.
 func (v *view) RepositoryInfos(after string, limit int) ([]registry.RepositoryInfo, error) {
 	return collect(v, scanRepository,
-		"SELECT name, id, created FROM repositories WHERE name > $1 ORDER BY name LIMIT $2", after, int64(limit))
+		"SELECT name, id, created FROM repositories WHERE name > $1 AND deleted = 0 ORDER BY name LIMIT $2", after, int64(limit))
 }
 
 const tagInfo = `SELECT t.name, t.digest, b.blake3, m.media_type, m.artifact_type, m.size, t.moved, h.time, h.actor

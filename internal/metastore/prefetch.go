@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"artifactstore/internal/metastore/database"
+	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
 )
 
@@ -17,6 +18,7 @@ type wanted struct {
 	links        map[identity.Algorithm]map[pair]struct{} // blobs in a repository
 	manifests    map[identity.Algorithm]map[pair]struct{}
 	tags         map[pair]struct{}
+	policies     bool
 }
 
 // pair is something in a repository.
@@ -47,6 +49,7 @@ func (w *wanted) add(j *job) {
 			set[d.String()] = struct{}{}
 		}
 	}
+	w.policies = w.policies || len(j.keys.Manifests)+len(j.keys.Tags) > 0
 	for _, name := range j.keys.Repositories {
 		w.repositories[name] = struct{}{}
 		inRepository(w.links, name, j.keys.Digests)
@@ -90,7 +93,7 @@ func (w *wanted) queries(s *working) []database.Query {
 		if len(w.digests[a]) > 0 {
 			add(blobs, "SELECT "+blobs.list("t")+" FROM blobs t WHERE t."+column+" = ANY($1)", list(w.digests[a]))
 		}
-		for t, wanted := range map[*table]map[pair]struct{}{links: w.links[a], manifests: w.manifests[a]} {
+		for t, wanted := range map[*table]map[pair]struct{}{links: w.links[a], manifests: w.manifests[a], graves: w.manifests[a]} {
 			if len(wanted) == 0 {
 				continue
 			}
@@ -98,6 +101,9 @@ func (w *wanted) queries(s *working) []database.Query {
 			add(t, "SELECT "+t.list("t")+asked+" JOIN blobs b ON b."+column+" = k.item"+
 				lookUp(t, "t", "repository_id = r.id", "blob_id = b.id"), names, items)
 		}
+	}
+	if w.policies {
+		add(policies, "SELECT "+policies.list("t")+" FROM policies t")
 	}
 	if len(w.tags) > 0 {
 		names, items := split(w.tags)
@@ -128,11 +134,15 @@ func (w *wanted) settle(s *working) {
 	for id := range w.uploads {
 		s.lacks(uploads, id)
 	}
+	if w.policies {
+		s.lacks(policies, fact.SourceAdmin)
+		s.lacks(policies, fact.SourceConfiguration)
+	}
 	for _, a := range digestColumns {
 		for d := range w.digests[a] {
 			s.lacksBy(blobs, string(a), d)
 		}
-		for t, wanted := range map[*table]map[pair]struct{}{links: w.links[a], manifests: w.manifests[a]} {
+		for t, wanted := range map[*table]map[pair]struct{}{links: w.links[a], manifests: w.manifests[a], graves: w.manifests[a]} {
 			for p := range wanted {
 				r, b := s.here(repositories, "name", p.repository), s.here(blobs, string(a), p.item)
 				if r != nil && b != nil {

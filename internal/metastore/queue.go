@@ -42,7 +42,9 @@ func (c *change) flush() bool { return c.Durable || len(c.Entries) > 0 }
 
 // empty tells whether there is nothing to commit.
 func (c *change) empty() bool {
-	return len(c.Entries)+len(c.Puts)+len(c.Drops)+len(c.statements)+c.rows == 0
+	w := &c.Working
+	return len(c.Entries)+len(c.Puts)+len(c.Drops)+len(c.Forget)+len(c.statements)+c.rows == 0 &&
+		len(w.Passes)+len(w.Plans)+len(w.PlanItems)+len(w.DropPlans) == 0 && !w.Heartbeat
 }
 
 // queue holds the jobs that wait, in order. Its length is bounded by the

@@ -161,7 +161,7 @@ func TestCheckFindsEveryEditedRow(t *testing.T) {
 		{"UPDATE blobs SET locator = 'x' WHERE id = 2", "view blobs: row id=2: locator is"},
 		{"DELETE FROM blobs WHERE id = 4", "view blobs: row id=5: is where id=4 should be"},
 		{"DELETE FROM links", "view links: row repository_id=1 blob_id=2: is missing"},
-		{"INSERT INTO links VALUES (1, 4)", "view links: row repository_id=1 blob_id=4: is there without cause"},
+		{"INSERT INTO links VALUES (1, 4, 0, 0)", "view links: row repository_id=1 blob_id=4: is there without cause"},
 		{"UPDATE manifests SET media_type = 'x' WHERE id = 6", "view manifests: row repository_id=1 blob_id=4: media_type is"},
 		{"UPDATE manifests SET expires = 0 WHERE id = 6", "view manifests: row repository_id=1 blob_id=4: expires is"},
 		{"UPDATE manifest_references SET digest = 'x'", "view references: row manifest_id=6 ordinal=0: digest is"},

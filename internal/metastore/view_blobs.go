@@ -12,7 +12,7 @@ import (
 )
 
 var blobs = newTable("blobs", "blobs", 1, 1, []string{"blake3", "sha256", "sha512"},
-	"id", "blake3", "sha256", "sha512", "size", "store", "locator", "content", "created")
+	"id", "blake3", "sha256", "sha512", "size", "store", "locator", "content", "created", "due", "verified", "damaged")
 
 // blobRow is a row of the view.
 type blobRow struct {
@@ -22,6 +22,9 @@ type blobRow struct {
 	receipt fact.Receipt
 	content int64 // 0: not a content row
 	created int64
+	due     int64 // 0: not condemned
+	verified,
+	damaged int64
 }
 
 func (b *blobRow) put() (edit, error) {
@@ -39,12 +42,12 @@ func (b *blobRow) put() (edit, error) {
 		content = b.content
 	}
 	return blobs.put(b.id, columns[0], columns[1], columns[2], b.size,
-		b.receipt.Store, b.receipt.Locator, content, b.created), nil
+		b.receipt.Store, b.receipt.Locator, content, b.created, b.due, b.verified, b.damaged), nil
 }
 
 // keep says that an event put the bytes where the receipt says.
 func (b *blobRow) keep(r fact.Receipt, e *eventlog.Event) {
-	b.receipt, b.content = r, 0
+	b.receipt, b.content, b.verified, b.damaged = r, 0, 0, 0
 	if r.Store == fact.Content {
 		b.content = int64(e.Sequence)
 	}
@@ -65,6 +68,26 @@ func applyBlobs(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 		if row, err = s.blobRow(f.Blob); err == nil {
 			row.keep(f.To, e)
 		}
+	case *fact.BlobLinked:
+		return s.spareBlobs(f.Blob)
+	case *fact.ManifestPut:
+		return s.spareBlobs(f.Manifest, f.Native)
+	case *fact.BlobCondemned:
+		if f.Repository != "" {
+			return nil, nil
+		}
+		if row, err = s.blobRow(f.Blob); err == nil {
+			row.due = f.Due
+		}
+	case *fact.BlobForgotten:
+		id, err := s.blobID(f.Blob)
+		return []edit{blobs.delete(id)}, err
+	case *fact.LocationDamaged:
+		if row, err = s.blobRow(f.Blob); err == nil {
+			row.damaged = int64(e.Sequence)
+		}
+	case *fact.LocationVerified:
+		return s.verifyBlobs(f.Blobs, e.Time)
 	default:
 		return nil, nil
 	}
@@ -75,15 +98,54 @@ func applyBlobs(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	return []edit{put}, err
 }
 
+// spareBlobs takes back that byte sequences were condemned.
+func (s *working) spareBlobs(digests ...identity.Digest) (edits []edit, err error) {
+	for _, d := range digests {
+		row, err := s.blobRow(d)
+		if err != nil {
+			return nil, err
+		}
+		if row.due == 0 {
+			continue
+		}
+		row.due = 0
+		put, err := row.put()
+		if err != nil {
+			return nil, err
+		}
+		edits = append(edits, put)
+	}
+	return edits, nil
+}
+
+func (s *working) verifyBlobs(digests []identity.Digest, at int64) (edits []edit, err error) {
+	for _, d := range digests {
+		row, err := s.blobRow(d)
+		if err != nil {
+			return nil, err
+		}
+		row.verified, row.damaged = at, 0
+		put, err := row.put()
+		if err != nil {
+			return nil, err
+		}
+		edits = append(edits, put)
+	}
+	return edits, nil
+}
+
 // blobColumns are what scanBlob reads, of the table blobs under the name b.
-const blobColumns = "b.id, b.blake3, b.sha256, b.sha512, b.size, b.store, b.locator, b.content, b.created"
+const blobColumns = "b.id, b.blake3, b.sha256, b.sha512, b.size, b.store, b.locator, b.content, b.created, b.due, b.verified, b.damaged"
+
+// pastBlob is the column behind them.
+const pastBlob = 12
 
 // scanBlob reads blobColumns.
 func scanBlob(r database.Rows) (blobRow, error) {
 	row := blobRow{
 		id: r.Int(0), size: r.Int(4),
 		receipt: fact.Receipt{Store: r.Text(5), Locator: r.Text(6)},
-		content: r.Int(7), created: r.Int(8),
+		content: r.Int(7), created: r.Int(8), due: r.Int(9), verified: r.Int(10), damaged: r.Int(11),
 	}
 	var all []identity.Digest
 	for column := 1; column <= 3; column++ {
@@ -104,6 +166,7 @@ func (b *blobRow) blob() registry.Blob {
 	return registry.Blob{
 		Sequence: eventlog.Sequence(b.id), Digests: b.digests, Size: b.size,
 		Receipt: b.receipt, Content: eventlog.Sequence(b.content), Stored: time.UnixMicro(b.created).UTC(),
+		Due: instant(b.due), Verified: instant(b.verified), Damaged: b.damaged != 0,
 	}
 }
 
@@ -147,9 +210,10 @@ func (v *view) LinkedBlob(repository string, d identity.Digest) (*registry.Blob,
 	var content []byte
 	found, err := one(v.conn, func(r database.Rows) (err error) {
 		row, err = scanBlob(r)
-		content = r.Bytes(9)
+		content = r.Bytes(pastBlob)
+		row.due = r.Int(pastBlob + 1)
 		return err
-	}, "SELECT "+blobColumns+`, o.bytes
+	}, "SELECT "+blobColumns+`, o.bytes, l.due
 		FROM blobs b
 		JOIN repositories r ON r.name = $1
 		JOIN links l ON l.repository_id = r.id AND l.blob_id = b.id

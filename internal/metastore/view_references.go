@@ -22,25 +22,37 @@ func applyReferences(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error)
 				r.Digest.String(), digestOrNull(r.Target), r.Size, r.MediaType))
 		}
 		return edits, nil
-	case *fact.ManifestDeleted:
+	case *fact.ManifestForgotten:
 		_, edits, err := s.dropReferences(f.Repository, f.Manifest)
 		return edits, err
 	}
 	return nil, nil
 }
 
-// dropReferences deletes the references of a manifest, if it is there.
+// dropReferences deletes the references of a manifest, be it there or deleted.
 func (s *working) dropReferences(repository string, d identity.Digest) (manifestKey, []edit, error) {
 	old, err := s.manifest(repository, d)
-	if err != nil || old.id == 0 {
+	if err != nil {
+		return old, nil, err
+	}
+	grave, err := s.grave(repository, d)
+	if err != nil {
 		return old, nil, err
 	}
 	var edits []edit
-	err = each(s.all(), func(r database.Rows) error {
-		edits = append(edits, references.delete(old.id, r.Int(0)))
-		return nil
-	}, "SELECT ordinal FROM manifest_references WHERE manifest_id = $1 ORDER BY ordinal", old.id)
-	return old, edits, err
+	for _, id := range []int64{old.id, grave.id} {
+		if id == 0 {
+			continue
+		}
+		err := each(s.all(), func(r database.Rows) error {
+			edits = append(edits, references.delete(id, r.Int(0)))
+			return nil
+		}, "SELECT ordinal FROM manifest_references WHERE manifest_id = $1 ORDER BY ordinal", id)
+		if err != nil {
+			return old, nil, err
+		}
+	}
+	return old, edits, nil
 }
 
 // Referencing implements registry.BlobView.

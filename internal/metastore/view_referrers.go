@@ -27,6 +27,15 @@ func applyReferrers(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) 
 	case *fact.ManifestDeleted:
 		_, edits, err := s.dropReferrer(f.Repository, f.Manifest)
 		return edits, err
+	case *fact.ManifestForgotten:
+		_, edits, err := s.dropReferrer(f.Repository, f.Manifest)
+		return edits, err
+	case *fact.ManifestRestored:
+		grave, err := s.graveRow(f.Repository, f.Manifest)
+		if subject, ok := grave[columnSubject].(string); ok && err == nil {
+			return []edit{referrers.put(grave[0], subject, grave[columnID], grave[columnArtifactType])}, nil
+		}
+		return nil, err
 	}
 	return nil, nil
 }

@@ -52,6 +52,11 @@ var views = []struct {
 	{referrers, applyReferrers},
 	{tags, applyTags},
 	{tagHistory, applyTagHistory},
+	{graves, applyGraves},
+	{holds, applyHolds},
+	{policies, applyPolicies},
+	{erasures, applyErasures},
+	{clock, applyClock},
 }
 
 // tables are all tables whose rows a working set holds, in the order in which
@@ -59,6 +64,7 @@ var views = []struct {
 var tables = []*table{
 	eventsTable, objectsTable,
 	repositories, blobs, links, manifests, references, referrers, tags, tagHistory,
+	graves, holds, policies, erasures, clock,
 	uploads, nodes, leases, commits,
 }
 

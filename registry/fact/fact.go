@@ -28,15 +28,19 @@ const (
 
 // Kinds returns the kinds that this version knows.
 func Kinds() []string {
-	return []string{
+	all := []string{
 		KindRepositoryCreated, KindBlobStored, KindBlobIdentified, KindBlobMoved, KindBlobLinked, KindBlobUnlinked,
 		KindManifestPut, KindManifestDeleted, KindTagMoved, KindTagDeleted,
 		KindEpochStarted,
 	}
+	for _, empty := range lifeKinds {
+		all = append(all, empty().Kind())
+	}
+	return all
 }
 
 // NewestFormat is the newest format of records that this version knows.
-const NewestFormat = 2
+const NewestFormat = 3
 
 // Format returns the oldest format of records that knows a kind. Programs of an
 // older one can neither replay such an event nor write behind it. A kind that
@@ -45,6 +49,8 @@ func Format(kind string) int {
 	switch {
 	case kind == KindEpochStarted:
 		return 2
+	case lives[kind] != nil:
+		return 3
 	case New(kind) != nil:
 		return 1
 	}
@@ -87,6 +93,9 @@ func New(kind string) Fact {
 		return new(TagDeleted)
 	case KindEpochStarted:
 		return new(EpochStarted)
+	}
+	if empty := lives[kind]; empty != nil {
+		return empty()
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package fact
 
 import (
 	"errors"
+	"time"
 
 	"artifactstore/registry/identity"
 )
@@ -57,6 +58,19 @@ type Sealed struct {
 	Receipt Receipt
 	// Inline holds the bytes if Receipt.Store is Content, else nil.
 	Inline []byte
+}
+
+// Object is what a store says it has, whether or not anything names it.
+type Object struct {
+	// Name is what the store calls it: of a file or a key. Pages of a listing
+	// begin after one.
+	Name string
+	// Locator is that of a receipt, "" if no receipt leads to what was found:
+	// it is none of this store's making.
+	Locator string
+	Size    int64 // bytes
+	// Modified is when the bytes were stored, by the clock of the store.
+	Modified time.Time
 }
 
 // ErrGone: the bytes that a receipt names are not there, or not all of them.

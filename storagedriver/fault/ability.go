@@ -20,6 +20,9 @@ func (d *driver) abilities(of storagedriver.Driver) storagedriver.Driver {
 	if placer, ok := storagedriver.Find[storagedriver.Placer](of); ok {
 		top = &places{part{top}, d.plan, placer}
 	}
+	if walker, ok := storagedriver.Find[storagedriver.Walker](of); ok {
+		top = &walks{part{top}, d.plan, walker}
+	}
 	return top
 }
 
@@ -58,6 +61,20 @@ type places struct {
 
 func (p *places) Place(ctx context.Context, locator string, size int64, r io.Reader) error {
 	return p.plan.run(OpPlace, func() error { return p.placer.Place(ctx, locator, size, r) })
+}
+
+type walks struct {
+	part
+	plan   *Plan
+	walker storagedriver.Walker
+}
+
+func (w *walks) Objects(ctx context.Context, after string, limit int) (page []storagedriver.Object, err error) {
+	err = w.plan.run(OpObjects, func() error { page, err = w.walker.Objects(ctx, after, limit); return err })
+	if err != nil {
+		return nil, err
+	}
+	return page, nil
 }
 
 // holds is a stage that is a Holder.

@@ -38,6 +38,7 @@ const (
 	OpStaged     Op = "staged"
 	OpLink       Op = "link"
 	OpPlace      Op = "place"
+	OpObjects    Op = "objects"
 )
 
 // Mode says how an operation fails.

@@ -74,7 +74,9 @@ func everyOperation(ctx context.Context, d storagedriver.Driver) error {
 	_, linked := linker.Link(ctx, storagedriver.Link{Locator: locator})
 	placer, _ := storagedriver.Find[storagedriver.Placer](d)
 	placed := placer.Place(ctx, "b", 2, strings.NewReader("ab"))
-	return errors.Join(size, health, linked, placed, d.Delete(ctx, locator), d.Discard(ctx, "a", state))
+	walker, _ := storagedriver.Find[storagedriver.Walker](d)
+	_, walked := walker.Objects(ctx, "", 10)
+	return errors.Join(size, health, linked, placed, walked, d.Delete(ctx, locator), d.Discard(ctx, "a", state))
 }
 
 func lister(d storagedriver.Driver) storagedriver.Lister {
@@ -109,7 +111,8 @@ func TestEveryOperationFailsOnceUntilARunIsClean(t *testing.T) {
 				}
 				want := []fault.Op{
 					"stage", "write", "save", "hold", "close", "resume", "close", "open staged", "read staged",
-					"staged", "publish", "open", "read", "size", "health", "link", "place", "delete", "discard",
+					"staged", "publish", "open", "read", "size", "health", "link", "place", "objects",
+					"delete", "discard",
 				}
 				if !slices.Equal(fired, want) {
 					t.Errorf("failed %q, want %q", fired, want)

@@ -18,6 +18,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"syscall"
 
 	"artifactstore/internal/durable"
 	"artifactstore/storagedriver"
@@ -53,6 +54,7 @@ var (
 	_ storagedriver.Driver = (*Driver)(nil)
 	_ storagedriver.Lister = (*Driver)(nil)
 	_ storagedriver.Placer = (*Driver)(nil)
+	_ storagedriver.Walker = (*Driver)(nil)
 )
 
 // Open opens the store below dir, and makes it if dir is missing or empty. It
@@ -123,7 +125,7 @@ func (d *Driver) Publish(ctx context.Context, id string, _ []byte, size int64, l
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", id, err)
 	}
-	if info, err := d.tree.Stat(object); err == nil && info.Size() == size {
+	if info, err := d.tree.Stat(object); err == nil && info.Mode().IsRegular() && info.Size() == size {
 		return d.confirm(id, object)
 	}
 	if err := d.flush(id, size); err != nil {
@@ -206,7 +208,7 @@ func failure(doing string, err error) error {
 		return fmt.Errorf("%s: %w: %w", doing, storagedriver.ErrBroken, err)
 	case durable.Full(err):
 		return fmt.Errorf("%s: %w: %w", doing, storagedriver.ErrFull, err)
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
 		return fmt.Errorf("%s: %w", doing, storagedriver.ErrNotExist)
 	default:
 		return fmt.Errorf("%s: %w", doing, err)

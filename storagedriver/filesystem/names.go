@@ -8,7 +8,10 @@ import (
 	"artifactstore/storagedriver"
 )
 
-const blake3Digits = 64
+const (
+	blake3Digits = 64
+	hexDigits    = "0123456789abcdef"
+)
 
 // staged is the name of a staged object's file. The id was checked.
 func staged(id string) string { return stagingFolder + "/" + id }
@@ -39,7 +42,7 @@ func isOwn(locator string) bool {
 	id, dashed := strings.CutPrefix(name[blake3Digits:], "-")
 	return dashed && storagedriver.CheckID(id) == nil &&
 		shard == name[:2]+"/"+name[2:4]+"/" &&
-		strings.Trim(name[:blake3Digits], "0123456789abcdef") == ""
+		strings.Trim(name[:blake3Digits], hexDigits) == ""
 }
 
 // Name is the name of an object's file below the folder of the store, with

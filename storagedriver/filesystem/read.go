@@ -49,12 +49,21 @@ func (d *Driver) open(ctx context.Context, locator string) (*os.File, int64, err
 	return d.openFile(Name(locator))
 }
 
+// openFile opens what Stat says is a file. A link to one may lead anywhere, and
+// opening a pipe would wait for who writes to it.
 func (d *Driver) openFile(name string) (*os.File, int64, error) {
+	info, err := d.tree.Stat(name)
+	if err == nil {
+		err = regular(info)
+	}
+	if err != nil {
+		return nil, 0, failure(name, err)
+	}
 	f, err := d.tree.Open(name)
 	if err != nil {
 		return nil, 0, failure(name, err)
 	}
-	info, err := f.Stat()
+	info, err = f.Stat()
 	if err == nil {
 		err = regular(info)
 	}

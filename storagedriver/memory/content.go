@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"slices"
+	"time"
 )
 
 // pageSize is the size of the pieces that content is kept in.
@@ -16,6 +17,8 @@ var zeroPage [pageSize]byte
 type content struct {
 	pages [][]byte
 	size  int64
+	// stored is when it became an object.
+	stored time.Time
 }
 
 // room is what the content takes of the store's limit.
@@ -69,7 +72,7 @@ func (c *content) cut(size int64) int64 {
 }
 
 // snapshot is a copy that later changes of c do not reach.
-func (c *content) snapshot() *content { return &content{slices.Clone(c.pages), c.size} }
+func (c *content) snapshot() *content { return &content{pages: slices.Clone(c.pages), size: c.size} }
 
 // ReadAt implements io.ReaderAt.
 func (c *content) ReadAt(p []byte, offset int64) (int, error) {

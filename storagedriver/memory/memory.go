@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"artifactstore/storagedriver"
 )
@@ -33,6 +34,7 @@ var (
 	_ storagedriver.Driver   = (*Driver)(nil)
 	_ storagedriver.Lister   = (*Driver)(nil)
 	_ storagedriver.Placer   = (*Driver)(nil)
+	_ storagedriver.Walker   = (*Driver)(nil)
 	_ storagedriver.Releaser = (*Driver)(nil)
 	_ storagedriver.Holder   = (*stage)(nil)
 	_ storagedriver.Sized    = (*reader)(nil)
@@ -91,7 +93,7 @@ func (d *Driver) Publish(ctx context.Context, id string, state []byte, size int6
 	s.used -= c.cut(size)
 	delete(s.staged, id)
 	s.drop(s.objects, locator)
-	s.objects[locator] = c
+	s.objects[locator], c.stored = c, time.Now()
 	return nil
 }
 
@@ -125,7 +127,7 @@ func (s *store) put(locator string, c *content) error {
 		return storagedriver.ErrFull
 	}
 	s.used += room
-	s.objects[locator] = c
+	s.objects[locator], c.stored = c, time.Now()
 	return nil
 }
 
@@ -272,4 +274,25 @@ func (d *Driver) Staged(ctx context.Context) ([]string, error) {
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
 	return slices.Sorted(maps.Keys(d.store.staged)), nil
+}
+
+// Objects sorts all locators anew for each page.
+func (d *Driver) Objects(ctx context.Context, after string, limit int) ([]storagedriver.Object, error) {
+	err := ctx.Err()
+	if err == nil && limit < 1 {
+		err = storagedriver.ErrInvalid
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list objects: %w", err)
+	}
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	var page []storagedriver.Object
+	for _, locator := range slices.Sorted(maps.Keys(d.store.objects)) {
+		if locator > after && len(page) < limit {
+			c := d.store.objects[locator]
+			page = append(page, storagedriver.Object{Name: locator, Locator: locator, Size: c.size, Modified: c.stored})
+		}
+	}
+	return page, nil
 }

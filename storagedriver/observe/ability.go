@@ -20,6 +20,9 @@ func (d *driver) abilities(of storagedriver.Driver) storagedriver.Driver {
 	if placer, ok := storagedriver.Find[storagedriver.Placer](of); ok {
 		top = &places{part{top}, d, placer}
 	}
+	if walker, ok := storagedriver.Find[storagedriver.Walker](of); ok {
+		top = &walks{part{top}, d, walker}
+	}
 	return top
 }
 
@@ -58,4 +61,18 @@ type places struct {
 
 func (p *places) Place(ctx context.Context, locator string, size int64, r io.Reader) error {
 	return p.of.run(ctx, Place, size, func(ctx context.Context) error { return p.placer.Place(ctx, locator, size, r) })
+}
+
+type walks struct {
+	part
+	of     *driver
+	walker storagedriver.Walker
+}
+
+func (w *walks) Objects(ctx context.Context, after string, limit int) (page []storagedriver.Object, err error) {
+	err = w.of.run(ctx, Objects, 0, func(ctx context.Context) error {
+		page, err = w.walker.Objects(ctx, after, limit)
+		return err
+	})
+	return page, err
 }

@@ -33,11 +33,13 @@ const (
 	Staged     Op = "list_staged"
 	Link       Op = "link"
 	Place      Op = "place"
+	Objects    Op = "list_objects"
 )
 
 // Ops are all operations.
 var Ops = [...]Op{
 	Stage, Write, Save, Hold, Close, Resume, OpenStaged, Discard, Publish, Open, Size, Delete, Health, Staged, Link, Place,
+	Objects,
 }
 
 // Outcome is how an operation ended.

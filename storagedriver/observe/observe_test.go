@@ -131,7 +131,9 @@ func everything(ctx context.Context, d storagedriver.Driver) error {
 	_, linked := linker.Link(ctx, storagedriver.Link{Locator: locator})
 	placer, _ := storagedriver.Find[storagedriver.Placer](d)
 	placed := placer.Place(ctx, "b", 4, strings.NewReader("abcd"))
-	return errors.Join(r.Close(), size, health, linked, placed, d.Delete(ctx, locator), d.Discard(ctx, "a", state))
+	walker, _ := storagedriver.Find[storagedriver.Walker](d)
+	_, walked := walker.Objects(ctx, "", 10)
+	return errors.Join(r.Close(), size, health, linked, placed, walked, d.Delete(ctx, locator), d.Discard(ctx, "a", state))
 }
 
 func lister(d storagedriver.Driver) storagedriver.Lister {
@@ -164,7 +166,7 @@ func TestEveryOperationIsToldWithItsOutcome(t *testing.T) {
 	want := []entry{
 		{observe.Stage, 0}, {observe.Write, 3}, {observe.Save, 0}, {observe.Hold, 0}, {observe.Save, 0}, {observe.Close, 0}, {observe.Resume, 0},
 		{observe.Close, 0}, {observe.OpenStaged, 0}, {observe.Staged, 0}, {observe.Publish, 3}, {observe.Open, 2},
-		{observe.Size, 0}, {observe.Health, 0}, {observe.Link, 0}, {observe.Place, 4}, {observe.Delete, 0}, {observe.Discard, 0},
+		{observe.Size, 0}, {observe.Health, 0}, {observe.Link, 0}, {observe.Place, 4}, {observe.Objects, 0}, {observe.Delete, 0}, {observe.Discard, 0},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("told %v, want %v", got, want)
@@ -180,7 +182,7 @@ func TestFailuresAreTold(t *testing.T) {
 		plan := &fault.Plan{FailAt: n, Err: injected, Only: []fault.Op{
 			fault.OpStage, fault.OpWrite, fault.OpSave, fault.OpClose, fault.OpResume, fault.OpOpenStaged, fault.OpDiscard,
 			fault.OpPublish, fault.OpOpen, fault.OpSize, fault.OpDelete, fault.OpHealth, fault.OpStaged,
-			fault.OpHold, fault.OpLink, fault.OpPlace,
+			fault.OpHold, fault.OpLink, fault.OpPlace, fault.OpObjects,
 		}}
 		var failed []observe.Op
 		watch := func(ctx context.Context, op observe.Op) (context.Context, func(observe.Outcome)) {
@@ -212,6 +214,8 @@ func want(op fault.Op) observe.Op {
 		return observe.OpenStaged
 	case fault.OpStaged:
 		return observe.Staged
+	case fault.OpObjects:
+		return observe.Objects
 	}
 	return observe.Op(op)
 }

@@ -186,8 +186,10 @@ func TestFailuresOfS3AreNoMissingObjects(t *testing.T) {
 		_, opened := d.Open(t.Context(), d.Locate("a", blake3), 0, -1)
 		_, published := publish(t.Context(), d, "a", state, len(data))
 		_, staged := stage(t.Context(), d, "b", []byte("abc"))
+		_, listed := d.Objects(t.Context(), "", 1)
 		for what, err := range map[string]error{
 			"Size": size, "Resume": resumed, "Open": opened, "Publish": published, "Save": staged,
+			"Objects": listed, "Delete": d.Delete(t.Context(), d.Locate("a", blake3)),
 		} {
 			full := errors.Is(err, storagedriver.ErrFull)
 			if err == nil || errors.Is(err, storagedriver.ErrBroken) || errors.Is(err, storagedriver.ErrNotExist) ||
@@ -218,6 +220,8 @@ func TestStoreThatIsAwaySaysSo(t *testing.T) {
 			"Open":    func() error { _, err := d.Open(t.Context(), d.Locate("a", blake3), 0, -1); return err },
 			"Publish": func() error { _, err := publish(t.Context(), d, "b", hold(t, d, "b", []byte("abc")), 3); return err },
 			"Discard": func() error { return d.Discard(t.Context(), "c", nil) },
+			"Delete":  func() error { return d.Delete(t.Context(), d.Locate("a", blake3)) },
+			"Objects": func() error { _, err := d.Objects(t.Context(), "", 1); return err },
 		} {
 			wait.Go(func() {
 				if err := ask(); !errors.Is(err, storagedriver.ErrUnavailable) || errors.Is(err, storagedriver.ErrNotExist) {
@@ -227,6 +231,36 @@ func TestStoreThatIsAwaySaysSo(t *testing.T) {
 		}
 	}
 	wait.Wait()
+}
+
+// TestDeletingTellsTheEnd: what is gone is deleted, also where S3 says so, and a
+// store that is busy for a while is asked until it has done it.
+func TestDeletingTellsTheEnd(t *testing.T) {
+	server, proxy, d := faulty(t)
+	for name, fault := range map[string]harness.Fault{
+		"gone":      {Status: http.StatusNotFound, Code: "NoSuchKey"},
+		"slow down": harness.SlowDown,
+		"internal":  {Status: http.StatusInternalServerError, Code: "InternalError"},
+		"reset":     {Reset: true},
+		"lost":      {Lose: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			locator, err := publish(t.Context(), d, "a", hold(t, d, "a", []byte("abc")), 3)
+			harness.Must(t, err)
+			proxy.Set(harness.Once("DeleteObject", 2, fault))
+			proxy.Reset()
+			harness.Must(t, d.Delete(t.Context(), locator))
+			asked := proxy.Counts()["DeleteObject"]
+			proxy.Set(nil)
+			if name == "gone" {
+				if asked != 1 {
+					t.Errorf("it took %d requests", asked)
+				}
+				harness.Must(t, d.Delete(t.Context(), locator))
+			}
+			only(t, server, server.Bucket)
+		})
+	}
 }
 
 func TestReadingGoesOnWhereAConnectionBroke(t *testing.T) {

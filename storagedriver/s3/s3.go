@@ -106,6 +106,7 @@ var (
 	_ storagedriver.Persistent = (*Driver)(nil)
 	_ storagedriver.Linker     = (*Driver)(nil)
 	_ storagedriver.Placer     = (*Driver)(nil)
+	_ storagedriver.Walker     = (*Driver)(nil)
 	_ storagedriver.Releaser   = (*Driver)(nil)
 	_ storagedriver.Holder     = (*stage)(nil)
 	_ storagedriver.Sized      = (*reader)(nil)

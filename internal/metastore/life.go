@@ -1,0 +1,429 @@
+package metastore
+
+import (
+	"time"
+
+	"artifactstore/eventlog"
+	"artifactstore/internal/metastore/database"
+	"artifactstore/registry"
+	"artifactstore/registry/fact"
+	"artifactstore/registry/identity"
+)
+
+// This file answers what the sweep, the scrub and retention ask. Passes over a
+// table go on behind a key, and read as many rows as they are told, whatever
+// they find.
+
+const linkColumns = "l.linked, l.due"
+
+func scanLink(r database.Rows, column int) registry.Link {
+	return registry.Link{Linked: instant(r.Int(column)), Due: instant(r.Int(column + 1))}
+}
+
+// Link implements registry.LifeView.
+func (v *view) Link(repository string, primary identity.Digest) (*registry.Link, error) {
+	column, err := digestColumn(primary)
+	if err != nil {
+		return nil, nil
+	}
+	return first(v, func(r database.Rows) (registry.Link, error) { return scanLink(r, 0), nil },
+		"SELECT "+linkColumns+` FROM blobs b
+		JOIN repositories r ON r.name = $1
+		JOIN links l ON l.repository_id = r.id AND l.blob_id = b.id
+		WHERE b.`+column+" = $2", repository, primary.String())
+}
+
+// referenced is whether a manifest of a repository, or a deleted one, references
+// a blob b by any of its digests. Each is one probe of an index.
+func referenced(repository string) string {
+	probe := func(column string) string {
+		return "EXISTS (SELECT 1 FROM manifest_references f WHERE f.digest = b." + column + " AND f.repository_id = " + repository + ")"
+	}
+	return "(" + probe("blake3") + " OR " + probe("sha256") + " OR b.sha512 IS NOT NULL AND " + probe("sha512") + ")"
+}
+
+// truth is a condition as a column.
+func truth(condition string) string { return "CASE WHEN " + condition + " THEN 1 ELSE 0 END" }
+
+var linkItem = "SELECT " + stateColumns + ", " + blobColumns + ", " + linkColumns + ", " + truth(referenced("l.repository_id"))
+
+func scanLinkItem(r database.Rows) (registry.LinkItem, error) {
+	b, err := scanBlob(shifted{r, pastState})
+	const past = pastState + pastBlob
+	return registry.LinkItem{Repository: scanState(r, 0), Blob: b.blob(), Link: scanLink(r, past), Used: r.Int(past+2) != 0}, err
+}
+
+// shifted are rows whose columns begin later.
+type shifted struct {
+	database.Rows
+	by int
+}
+
+func (s shifted) Int(column int) int64    { return s.Rows.Int(column + s.by) }
+func (s shifted) Text(column int) string  { return s.Rows.Text(column + s.by) }
+func (s shifted) Bytes(column int) []byte { return s.Rows.Bytes(column + s.by) }
+func (s shifted) Value(column int) any    { return s.Rows.Value(column + s.by) }
+
+// Links implements registry.LifeView.
+func (v *view) Links(after registry.LinkPlace, limit int) ([]registry.LinkItem, error) {
+	return collect(v, scanLinkItem, linkItem+`
+		FROM (SELECT * FROM links WHERE (repository_id, blob_id) > ($1, $2) ORDER BY repository_id, blob_id LIMIT $3) l
+		JOIN repositories r ON r.id = l.repository_id
+		JOIN blobs b ON b.id = l.blob_id
+		ORDER BY l.repository_id, l.blob_id`, after.Repository, after.Blob, int64(limit))
+}
+
+// LinksIn implements registry.LifeView.
+func (v *view) LinksIn(repository string, after int64, limit int) ([]registry.LinkItem, error) {
+	return collect(v, scanLinkItem, linkItem+`
+		FROM (SELECT * FROM links WHERE repository_id = `+repositoryNamed+` AND blob_id > $2 ORDER BY blob_id LIMIT $3) l
+		JOIN repositories r ON r.id = l.repository_id
+		JOIN blobs b ON b.id = l.blob_id
+		ORDER BY l.blob_id`, repository, after, int64(limit))
+}
+
+// Used implements registry.LifeView.
+func (v *view) Used(repository string, digests identity.DigestSet) (bool, error) {
+	id, err := v.repositoryID(repository)
+	if err != nil || id == 0 {
+		return false, err
+	}
+	for _, d := range digests {
+		used, err := one(v.conn, func(database.Rows) error { return nil },
+			"SELECT 1 FROM manifest_references WHERE digest = $1 AND repository_id = $2 LIMIT 1", d.String(), id)
+		if err != nil || used {
+			return used, err
+		}
+	}
+	return false, nil
+}
+
+// kept is whether anything keeps a blob b.
+const kept = `(EXISTS (SELECT 1 FROM links l WHERE l.blob_id = b.id)
+	OR EXISTS (SELECT 1 FROM manifests m WHERE m.blob_id = b.id)
+	OR EXISTS (SELECT 1 FROM manifests m WHERE m.native = b.blake3)
+	OR EXISTS (SELECT 1 FROM graves g WHERE g.blob_id = b.id)
+	OR EXISTS (SELECT 1 FROM graves g WHERE g.native = b.blake3))`
+
+// BlobItems implements registry.LifeView.
+func (v *view) BlobItems(after eventlog.Sequence, limit int) ([]registry.BlobItem, error) {
+	return collect(v, func(r database.Rows) (registry.BlobItem, error) {
+		b, err := scanBlob(r)
+		return registry.BlobItem{Blob: b.blob(), Kept: r.Int(pastBlob) != 0}, err
+	}, "SELECT "+blobColumns+", "+truth(kept)+`
+		FROM (SELECT * FROM blobs WHERE id > $1 ORDER BY id LIMIT $2) b ORDER BY b.id`, int64(after), int64(limit))
+}
+
+// Kept implements registry.LifeView.
+func (v *view) Kept(b *registry.Blob) (bool, error) {
+	return one(v.conn, func(database.Rows) error { return nil },
+		"SELECT 1 FROM blobs b WHERE b.id = $1 AND "+kept, int64(b.Sequence))
+}
+
+// DamagedBlobs implements registry.LifeView.
+func (v *view) DamagedBlobs(after eventlog.Sequence, limit int) ([]registry.Blob, error) {
+	return collect(v, func(r database.Rows) (registry.Blob, error) {
+		b, err := scanBlob(r)
+		return b.blob(), err
+	}, "SELECT "+blobColumns+" FROM blobs b WHERE b.damaged <> 0 AND b.id > $1 ORDER BY b.id LIMIT $2", int64(after), int64(limit))
+}
+
+// Parents implements registry.LifeView.
+func (v *view) Parents(repository string, digests identity.DigestSet, limit int) ([]registry.Edge, error) {
+	id, err := v.repositoryID(repository)
+	if err != nil || id == 0 {
+		return nil, err
+	}
+	var all []registry.Edge
+	for _, d := range digests {
+		more, err := collect(v, func(r database.Rows) (registry.Edge, error) {
+			e := registry.Edge{Role: r.Text(2)}
+			var err error
+			if e.Manifest, err = identity.Parse(r.Text(0)); err == nil {
+				e.Digest, err = identity.Parse(r.Text(1))
+			}
+			return e, err
+		}, `SELECT b.blake3, m.digest, f.role FROM manifest_references f
+			JOIN manifests m ON m.id = f.manifest_id
+			JOIN blobs b ON b.id = m.blob_id
+			WHERE f.digest = $1 AND f.repository_id = $2 ORDER BY f.manifest_id, f.ordinal LIMIT $3`, d.String(), id, int64(limit))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, more...)
+	}
+	return all[:min(limit, len(all))], nil
+}
+
+// TagStates implements registry.LifeView. A tag's last move is in its history.
+func (v *view) TagStates(repository, after string, limit int) ([]registry.TagState, error) {
+	return collect(v, scanTagState, tagStates+" AND t.name > $2 ORDER BY t.name LIMIT $3", repository, after, int64(limit))
+}
+
+const tagStates = `SELECT t.name, h.time FROM tags t
+	JOIN tag_history h ON h.repository_id = t.repository_id AND h.name = t.name AND h.sequence = t.moved
+	WHERE t.repository_id = ` + repositoryNamed
+
+func scanTagState(r database.Rows) (registry.TagState, error) {
+	return registry.TagState{Name: r.Text(0), Moved: micro(r.Int(1))}, nil
+}
+
+// ManifestItems implements registry.LifeView.
+func (v *view) ManifestItems(repository string, after eventlog.Sequence, limit, tags int) ([]registry.ManifestItem, error) {
+	state, err := v.RepositoryState(repository)
+	if err != nil || state == nil {
+		return nil, err
+	}
+	page, err := collect(v, scanWholeManifest, "SELECT "+blobColumns+", "+manifestColumns+`
+		FROM manifests m
+		JOIN blobs b ON b.id = m.blob_id
+		WHERE m.repository_id = `+repositoryNamed+` AND m.id > $2
+		ORDER BY m.id LIMIT $3`, repository, int64(after), int64(limit))
+	if err != nil {
+		return nil, err
+	}
+	items := make([]registry.ManifestItem, len(page))
+	for i := range page {
+		if items[i], err = v.manifestItem(*state, page[i], tags); err != nil {
+			return nil, err
+		}
+	}
+	return items, nil
+}
+
+func scanWholeManifest(r database.Rows) (registry.Manifest, error) {
+	m, err := scanManifest(r)
+	if err != nil {
+		return registry.Manifest{}, err
+	}
+	return *m, nil
+}
+
+// ManifestItem implements registry.LifeView.
+func (v *view) ManifestItem(repository string, d identity.Digest, tags int) (*registry.ManifestItem, error) {
+	m, _, err := v.Manifest(repository, d)
+	if err != nil || m == nil {
+		return nil, err
+	}
+	state, err := v.RepositoryState(repository)
+	if err != nil || state == nil {
+		return nil, err
+	}
+	item, err := v.manifestItem(*state, *m, tags)
+	return &item, err
+}
+
+func (v *view) manifestItem(state registry.RepositoryState, m registry.Manifest, tags int) (registry.ManifestItem, error) {
+	item := registry.ManifestItem{Repository: state, Manifest: m}
+	var err error
+	item.Tags, err = collect(v, scanTagState, tagStates+" AND t.blob_id = $2 ORDER BY t.name LIMIT $3",
+		state.Name, int64(m.Blob.Sequence), int64(tags))
+	if err != nil {
+		return item, err
+	}
+	item.Child, err = v.hasParent(state.ID, m.Blob.Digests)
+	if err != nil || m.Subject.IsZero() {
+		return item, err
+	}
+	subject, _, err := v.Manifest(state.Name, m.Subject)
+	item.SubjectLives = subject != nil
+	return item, err
+}
+
+// hasParent tells whether a manifest of the repository that is not deleted
+// references one of the digests.
+func (v *view) hasParent(repository int64, digests identity.DigestSet) (bool, error) {
+	for _, d := range digests {
+		found, err := one(v.conn, func(database.Rows) error { return nil },
+			`SELECT 1 FROM manifest_references f
+			JOIN manifests m ON m.id = f.manifest_id
+			WHERE f.digest = $1 AND f.repository_id = $2 LIMIT 1`, d.String(), repository)
+		if err != nil || found {
+			return found, err
+		}
+	}
+	return false, nil
+}
+
+// Trusted implements registry.LifeView.
+func (v *view) Trusted() (time.Time, error) {
+	jump, err := v.ClockJump()
+	if err != nil {
+		return time.Time{}, err
+	}
+	if jump != nil {
+		return jump.Since, nil
+	}
+	last, err := lastKnown(v.conn)
+	if err != nil || v.now.Sub(micro(last)) <= jumpOfClock {
+		return v.now, err
+	}
+	return micro(last), nil
+}
+
+// jumpOfClock is how far the clock may go ahead without an event or a heartbeat.
+const jumpOfClock = 24 * time.Hour
+
+// flagClock is the heartbeat: a time at which a process has looked at the clock.
+const flagClock = "clock"
+
+// lastKnown is the time of the last event or heartbeat.
+func lastKnown(c database.Conn) (int64, error) {
+	var last int64
+	_, err := one(c, func(r database.Rows) error { last = r.Int(0); return nil }, "SELECT time FROM head")
+	if err != nil {
+		return 0, err
+	}
+	flags, err := readFlags(c)
+	return max(last, flags[flagClock]), err
+}
+
+// Pass implements registry.LifeView.
+func (v *view) Pass(name string) ([]byte, error) {
+	var state []byte
+	_, err := one(v.conn, func(r database.Rows) error { state = []byte(r.Text(0)); return nil },
+		"SELECT state FROM passes WHERE name = $1", name)
+	return state, err
+}
+
+// Event implements registry.LifeView.
+func (v *view) Event(s eventlog.Sequence) (*eventlog.Event, error) {
+	page, err := v.EventsAfter(s-1, 1)
+	if err != nil || s == 0 || len(page) == 0 || page[0].Sequence != s {
+		return nil, err
+	}
+	return &page[0], nil
+}
+
+// EventsAfter implements registry.LifeView.
+func (v *view) EventsAfter(s eventlog.Sequence, limit int) ([]eventlog.Event, error) {
+	return readEvents(v.conn, s, limit)
+}
+
+// Head implements registry.LifeView.
+func (v *view) Head() (eventlog.Sequence, error) {
+	h, err := readHead(v.conn)
+	return h.Sequence, err
+}
+
+// Sharing implements registry.LifeView.
+func (v *view) Sharing(repository string) (registry.Sharing, error) {
+	var s registry.Sharing
+	id, err := v.repositoryID(repository)
+	if err != nil || id == 0 {
+		return s, err
+	}
+	elsewhere := `(EXISTS (SELECT 1 FROM links o WHERE o.blob_id = b.id AND o.repository_id <> $1)
+		OR EXISTS (SELECT 1 FROM manifests o WHERE o.blob_id = b.id AND o.repository_id <> $1))`
+	err = each(v.conn, func(r database.Rows) error {
+		size := r.Int(0)
+		s.Logical += size
+		if r.Int(1) != 0 {
+			s.Shared += size
+			return nil
+		}
+		s.Exclusive += size
+		if r.Int(2) != 0 {
+			s.Condemned += size
+		}
+		return nil
+	}, "SELECT b.size, "+truth(elsewhere)+`, h.due FROM (
+			SELECT l.blob_id, l.due FROM links l WHERE l.repository_id = $1
+			UNION ALL
+			SELECT m.blob_id, 0 FROM manifests m WHERE m.repository_id = $1
+				AND NOT EXISTS (SELECT 1 FROM links l WHERE l.repository_id = $1 AND l.blob_id = m.blob_id)
+		) h JOIN blobs b ON b.id = h.blob_id`, id)
+	return s, err
+}
+
+// working state
+
+func scanPlan(r database.Rows) (registry.Plan, error) {
+	return registry.Plan{ID: r.Text(0), Sequence: eventlog.Sequence(r.Int(1)), Created: micro(r.Int(2)), State: r.Text(3), Summary: []byte(r.Text(4))}, nil
+}
+
+// Plan implements registry.PlanView.
+func (v *view) Plan(id string) (*registry.Plan, error) {
+	return first(v, scanPlan, "SELECT id, sequence, created, state, summary FROM plans WHERE id = $1", id)
+}
+
+// PlanPage implements registry.PlanView.
+func (v *view) PlanPage(before time.Time, id string, limit int) ([]registry.Plan, error) {
+	at := beforeOrEnd(0)
+	if !before.IsZero() {
+		at = before.UnixMicro()
+	}
+	return collect(v, scanPlan, `SELECT id, sequence, created, state, summary FROM plans
+		WHERE (created, id) < ($1, $2) ORDER BY created DESC, id DESC LIMIT $3`, at, id, int64(limit))
+}
+
+// PlanItems implements registry.PlanView.
+func (v *view) PlanItems(id, action string, after int64, limit int) ([]registry.PlanItem, error) {
+	return collect(v, func(r database.Rows) (registry.PlanItem, error) {
+		item := registry.PlanItem{Ordinal: r.Int(0), Repository: r.Text(1), Action: r.Text(3), Item: []byte(r.Text(4))}
+		return item, digests(r, map[int]*identity.Digest{2: &item.Manifest})
+	}, `SELECT ordinal, repository, manifest, action, item FROM plan_items
+		WHERE plan = $1 AND ordinal > $2 AND ($3 = '' OR action = $3) ORDER BY ordinal LIMIT $4`, id, after, action, int64(limit))
+}
+
+// PlanHas implements registry.PlanView.
+func (v *view) PlanHas(id, repository string, manifest identity.Digest) (bool, error) {
+	nothing := func(database.Rows) error { return nil }
+	if manifest.IsZero() {
+		return one(v.conn, nothing, "SELECT 1 FROM plan_items WHERE plan = $1 AND repository = $2 LIMIT 1", id, repository)
+	}
+	return one(v.conn, nothing, "SELECT 1 FROM plan_items WHERE plan = $1 AND repository = $2 AND manifest = $3 LIMIT 1",
+		id, repository, manifest.String())
+}
+
+// writeWorking returns the statements of changes of working state.
+func writeWorking(w *registry.Working, now int64) (all []statement) {
+	for name, state := range w.Passes {
+		if state == nil {
+			all = append(all, statement{"DELETE FROM passes WHERE name = $1", []any{name}})
+			continue
+		}
+		all = append(all, statement{`INSERT INTO passes (name, state) VALUES ($1, $2)
+			ON CONFLICT (name) DO UPDATE SET state = excluded.state`, []any{name, string(state)}})
+	}
+	for _, p := range w.Plans {
+		all = append(all, statement{`INSERT INTO plans (id, sequence, created, state, summary) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (id) DO UPDATE SET state = excluded.state, summary = excluded.summary`,
+			[]any{p.ID, int64(p.Sequence), p.Created.UnixMicro(), p.State, string(p.Summary)}})
+	}
+	for plan, items := range w.PlanItems {
+		for _, item := range items {
+			all = append(all, statement{`INSERT INTO plan_items (plan, ordinal, repository, manifest, action, item) VALUES ($1, $2, $3, $4, $5, $6)`,
+				[]any{plan, item.Ordinal, item.Repository, item.Manifest.String(), item.Action, string(item.Item)}})
+		}
+	}
+	for _, id := range w.DropPlans {
+		all = append(all, statement{"DELETE FROM plan_items WHERE plan = $1", []any{id}}, statement{"DELETE FROM plans WHERE id = $1", []any{id}})
+	}
+	if w.Heartbeat {
+		all = append(all, statement{`INSERT INTO state (name, value) VALUES ($1, $2)
+			ON CONFLICT (name) DO UPDATE SET value = CASE WHEN state.value > excluded.value THEN state.value ELSE excluded.value END`,
+			[]any{flagClock, now}})
+	}
+	return all
+}
+
+// noteJump adds the event that says that the clock has gone ahead too far, before
+// the events of a change: their time would hide it.
+func (b *batch) noteJump(c *change, now int64) error {
+	if len(c.Entries) == 0 || b.head.Sequence == 0 || now-b.head.Time <= jumpOfClock.Microseconds() {
+		return nil
+	}
+	last, err := b.lastKnown()
+	if err != nil || now-last <= jumpOfClock.Microseconds() {
+		return err
+	}
+	jump := registry.Entry{Fact: &fact.ClockJumped{From: last, To: now}}
+	return b.writeEntry(&change{caller: registry.System}, &jump, now)
+}
+
+// lastKnown is the time of the last event of the batch, or of the last heartbeat.
+func (b *batch) lastKnown() (int64, error) {
+	flags, err := readFlags(b.state.all())
+	return max(b.head.Time, flags[flagClock]), err
+}
