@@ -107,6 +107,7 @@ type View interface {
 	UploadView
 	InspectView
 	LifeView
+	StorageView
 }
 
 // RepositoryView reads repositories.

@@ -286,6 +286,8 @@ type Working struct {
 	Plans     []Plan
 	PlanItems map[string][]PlanItem
 	DropPlans []string
+	// Contents are content rows of earlier events to write again.
+	Contents map[eventlog.Sequence][]byte
 	// Heartbeat says that the clock is being watched.
 	Heartbeat bool
 }

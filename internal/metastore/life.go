@@ -421,6 +421,10 @@ func writeWorking(w *registry.Working, now int64) (all []statement) {
 	for _, id := range w.DropPlans {
 		all = append(all, statement{"DELETE FROM plan_items WHERE plan = $1", []any{id}}, statement{"DELETE FROM plans WHERE id = $1", []any{id}})
 	}
+	for sequence, content := range w.Contents {
+		all = append(all, statement{`INSERT INTO objects (sequence, bytes) VALUES ($1, $2)
+			ON CONFLICT (sequence) DO UPDATE SET bytes = excluded.bytes`, []any{int64(sequence), content}})
+	}
 	if w.Heartbeat {
 		all = append(all, statement{`INSERT INTO state (name, value) VALUES ($1, $2)
 			ON CONFLICT (name) DO UPDATE SET value = CASE WHEN state.value > excluded.value THEN state.value ELSE excluded.value END`,
