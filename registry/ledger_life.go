@@ -193,9 +193,10 @@ type LifeView interface {
 	Grave(repository string, d identity.Digest) (*Grave, error)
 	// Graves are those of all repositories after a sequence of their put event.
 	Graves(after eventlog.Sequence, limit int) ([]GraveItem, error)
-	// GravesIn are those of one repository, newest first: those that were put
-	// before a sequence; 0 begins at the end.
-	GravesIn(repository string, before eventlog.Sequence, limit int) ([]Grave, error)
+	// GravesIn are those of one repository. GravesBefore come newest first: those
+	// that were put before a sequence; 0 begins at the end.
+	GravesIn(repository string, after eventlog.Sequence, limit int) ([]Grave, error)
+	GravesBefore(repository string, before eventlog.Sequence, limit int) ([]Grave, error)
 	// GravesOf are those of which a byte sequence is the pushed bytes or the
 	// native form.
 	GravesOf(b *Blob, limit int) ([]GraveItem, error)

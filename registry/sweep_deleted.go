@@ -203,7 +203,7 @@ func (d *doomed) manifests(v View, c *Change, before eventlog.Sequence, limit in
 }
 
 func (d *doomed) graves(v View, c *Change, before eventlog.Sequence, limit int) (turn[eventlog.Sequence], error) {
-	graves, err := v.GravesIn(d.name, before, limit)
+	graves, err := v.GravesBefore(d.name, before, limit)
 	if err != nil {
 		return turn[eventlog.Sequence]{}, fmt.Errorf("list deleted manifests: %w", err)
 	}
@@ -281,7 +281,7 @@ func (d *doomed) empty(v View) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("list manifests: %w", err)
 	}
-	graves, err := v.GravesIn(d.name, 0, 1)
+	graves, err := v.GravesBefore(d.name, 0, 1)
 	if err != nil {
 		return false, fmt.Errorf("list deleted manifests: %w", err)
 	}

@@ -129,9 +129,16 @@ func (v *view) GravesOf(b *registry.Blob, limit int) ([]registry.GraveItem, erro
 }
 
 // GravesIn implements registry.LifeView.
-func (v *view) GravesIn(repository string, before eventlog.Sequence, limit int) ([]registry.Grave, error) {
-	return collect(v, scanGrave, "SELECT "+blobColumns+", "+graveColumns+`
-		FROM graves m
-		JOIN blobs b ON b.id = m.blob_id
-		WHERE m.repository_id = `+repositoryNamed+` AND m.id < $2 ORDER BY m.id DESC LIMIT $3`, repository, beforeOrEnd(before), int64(limit))
+func (v *view) GravesIn(repository string, after eventlog.Sequence, limit int) ([]registry.Grave, error) {
+	return collect(v, scanGrave, gravesIn+" AND m.id > $2 ORDER BY m.id LIMIT $3", repository, int64(after), int64(limit))
 }
+
+// GravesBefore implements registry.LifeView.
+func (v *view) GravesBefore(repository string, before eventlog.Sequence, limit int) ([]registry.Grave, error) {
+	return collect(v, scanGrave, gravesIn+" AND m.id < $2 ORDER BY m.id DESC LIMIT $3", repository, beforeOrEnd(before), int64(limit))
+}
+
+const gravesIn = "SELECT " + blobColumns + ", " + graveColumns + `
+	FROM graves m
+	JOIN blobs b ON b.id = m.blob_id
+	WHERE m.repository_id = ` + repositoryNamed
