@@ -45,6 +45,13 @@ var answers = map[registry.Code]answer{
 	registry.ManifestTooLarge:    {status: http.StatusRequestEntityTooLarge},
 	registry.PreconditionFailed:  {status: http.StatusPreconditionFailed},
 	registry.PaginationInvalid:   {status: http.StatusBadRequest},
+	registry.ReasonInvalid:       {status: http.StatusBadRequest},
+	registry.HoldInvalid:         {status: http.StatusBadRequest},
+	registry.HoldUnknown:         {status: http.StatusNotFound},
+	registry.RetentionInvalid:    {status: http.StatusBadRequest},
+	registry.PlanUnknown:         {status: http.StatusNotFound},
+	registry.EventUnknown:        {status: http.StatusNotFound},
+	registry.Conflict:            {status: http.StatusConflict},
 	registry.StorageFull:         {status: http.StatusInsufficientStorage},
 	registry.Unavailable:         {status: http.StatusServiceUnavailable, retry: 5},
 }

@@ -38,17 +38,13 @@ func (e *Event) JSON() ([]byte, error) {
 		Sequence: uint64(e.Sequence), Time: time.UnixMicro(e.Time).UTC().Format(TimeFormat), Kind: string(e.Kind),
 		Subject: e.Subject, Actor: e.Actor, Request: e.Request, ID: e.ID,
 		PayloadDigest: e.PayloadDigest.String(), PrivateDigest: e.PrivateDigest.String(),
-		Erased: len(e.Private) == 0, Chain: e.Chain.String(),
+		Reason: e.Reason(), Erased: len(e.Private) == 0, Chain: e.Chain.String(),
 	}
 	payload, err := canon.ToJCS(e.Payload)
 	if err == nil {
 		l.Payload = payload
 	} else {
 		l.PayloadCBOR = hex.EncodeToString(e.Payload)
-	}
-	var private Private
-	if canon.Unmarshal(e.Private, &private) == nil { // else it was erased, or a check reports it
-		l.Reason = private.Reason
 	}
 	text, err := json.Marshal(l)
 	if err != nil {

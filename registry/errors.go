@@ -39,6 +39,21 @@ const (
 	PaginationInvalid Code = "PAGINATION_NUMBER_INVALID"
 	// StorageFull: pushes are refused until there is room again.
 	StorageFull Code = "STORAGE_FULL"
+	// ReasonInvalid: a reason is missing, or is no line of text.
+	ReasonInvalid Code = "REASON_INVALID"
+	// HoldInvalid: a hold cannot be as it was asked for.
+	HoldInvalid Code = "HOLD_INVALID"
+	// HoldUnknown: there is no such hold.
+	HoldUnknown Code = "HOLD_UNKNOWN"
+	// RetentionInvalid: a retention policy, a class or an end cannot be as it
+	// was asked for.
+	RetentionInvalid Code = "RETENTION_INVALID"
+	// PlanUnknown: there is no such plan.
+	PlanUnknown Code = "PLAN_UNKNOWN"
+	// EventUnknown: the log has no such event.
+	EventUnknown Code = "EVENT_UNKNOWN"
+	// Conflict: the state does not allow it; the message says why.
+	Conflict Code = "CONFLICT"
 	// Unavailable: the server cannot take this request now.
 	Unavailable Code = "UNAVAILABLE"
 )

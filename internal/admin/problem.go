@@ -67,6 +67,13 @@ var statuses = map[registry.Code]int{
 	registry.ManifestTooLarge:    http.StatusRequestEntityTooLarge,
 	registry.PreconditionFailed:  http.StatusPreconditionFailed,
 	registry.PaginationInvalid:   http.StatusBadRequest,
+	registry.ReasonInvalid:       http.StatusBadRequest,
+	registry.HoldInvalid:         http.StatusBadRequest,
+	registry.HoldUnknown:         http.StatusNotFound,
+	registry.RetentionInvalid:    http.StatusBadRequest,
+	registry.PlanUnknown:         http.StatusNotFound,
+	registry.EventUnknown:        http.StatusNotFound,
+	registry.Conflict:            http.StatusConflict,
 	registry.StorageFull:         http.StatusInsufficientStorage,
 	registry.Unavailable:         http.StatusServiceUnavailable,
 }

@@ -120,6 +120,18 @@ func (v *view) Kept(b *registry.Blob) (bool, error) {
 		"SELECT 1 FROM blobs b WHERE b.id = $1 AND "+kept, int64(b.Sequence))
 }
 
+// Keepers implements registry.LifeView.
+func (v *view) Keepers(b *registry.Blob, limit int) (n int, err error) {
+	_, err = one(v.conn, func(r database.Rows) error { n = int(r.Int(0)); return nil }, `SELECT count(*) FROM (
+			SELECT 1 AS one FROM links WHERE blob_id = $1
+			UNION ALL SELECT 1 FROM manifests WHERE blob_id = $1
+			UNION ALL SELECT 1 FROM manifests WHERE native = $2
+			UNION ALL SELECT 1 FROM graves WHERE blob_id = $1
+			UNION ALL SELECT 1 FROM graves WHERE native = $2
+			LIMIT $3) k`, int64(b.Sequence), b.Digests.Primary().String(), int64(limit))
+	return n, err
+}
+
 // DamagedBlobs implements registry.LifeView.
 func (v *view) DamagedBlobs(after eventlog.Sequence, limit int) ([]registry.Blob, error) {
 	return collect(v, func(r database.Rows) (registry.Blob, error) {
