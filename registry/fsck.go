@@ -50,8 +50,8 @@ const (
 	// FoundStranger: something in a store that no registry has put there. It is
 	// left alone.
 	FoundStranger = "stranger"
-	// FoundErased: an object that was to be deleted is gone already. The repair
-	// notes it.
+	// FoundErased: an object that was to be deleted is gone already, or is not
+	// whole. The repair deletes what is left and notes it, as the sweep would.
 	FoundErased = "erased"
 )
 
@@ -94,7 +94,7 @@ type FsckReport struct {
 func (r *FsckReport) Wrong() bool {
 	for kind, n := range r.Counts {
 		switch kind {
-		case FoundStranger:
+		case FoundStranger, FoundErased: // no harm comes of them
 		case FoundDamaged, FoundQuarantined, FoundUnread:
 			if n.Found > 0 {
 				return true
