@@ -48,6 +48,8 @@ var answers = map[registry.Code]answer{
 	registry.ReasonInvalid:       {status: http.StatusBadRequest},
 	registry.HoldInvalid:         {status: http.StatusBadRequest},
 	registry.HoldUnknown:         {status: http.StatusNotFound},
+	registry.RetentionInvalid:    {status: http.StatusBadRequest},
+	registry.PlanUnknown:         {status: http.StatusNotFound},
 	registry.EventUnknown:        {status: http.StatusNotFound},
 	registry.Conflict:            {status: http.StatusConflict},
 	registry.StorageFull:         {status: http.StatusInsufficientStorage},

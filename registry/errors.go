@@ -45,6 +45,11 @@ const (
 	HoldInvalid Code = "HOLD_INVALID"
 	// HoldUnknown: there is no such hold.
 	HoldUnknown Code = "HOLD_UNKNOWN"
+	// RetentionInvalid: a retention policy, a class or an end cannot be as it
+	// was asked for.
+	RetentionInvalid Code = "RETENTION_INVALID"
+	// PlanUnknown: there is no such plan.
+	PlanUnknown Code = "PLAN_UNKNOWN"
 	// EventUnknown: the log has no such event.
 	EventUnknown Code = "EVENT_UNKNOWN"
 	// Conflict: the state does not allow it; the message says why.

@@ -67,6 +67,9 @@ type Change struct {
 	Working Working
 	// Durable makes a change without events reach the disk as well.
 	Durable bool
+
+	// given counts what the change takes away of what keeps byte sequences.
+	given map[eventlog.Sequence]int
 }
 
 // Entry is an event to be.
@@ -102,6 +105,7 @@ type View interface {
 	UploadView
 	InspectView
 	LifeView
+	StorageView
 }
 
 // RepositoryView reads repositories.

@@ -162,8 +162,10 @@ type LifeView interface {
 
 	// BlobItems follow a sequence.
 	BlobItems(after eventlog.Sequence, limit int) ([]BlobItem, error)
-	// Kept tells it of one byte sequence.
+	// Kept tells it of one byte sequence, Keepers how many repositories and
+	// manifests keep it, counting to limit.
 	Kept(b *Blob) (bool, error)
+	Keepers(b *Blob, limit int) (int, error)
 	// DamagedBlobs follow a sequence.
 	DamagedBlobs(after eventlog.Sequence, limit int) ([]Blob, error)
 
@@ -280,6 +282,8 @@ type Working struct {
 	Plans     []Plan
 	PlanItems map[string][]PlanItem
 	DropPlans []string
+	// Contents are content rows of earlier events to write again.
+	Contents map[eventlog.Sequence][]byte
 	// Heartbeat says that the clock is being watched.
 	Heartbeat bool
 }

@@ -70,6 +70,8 @@ var statuses = map[registry.Code]int{
 	registry.ReasonInvalid:       http.StatusBadRequest,
 	registry.HoldInvalid:         http.StatusBadRequest,
 	registry.HoldUnknown:         http.StatusNotFound,
+	registry.RetentionInvalid:    http.StatusBadRequest,
+	registry.PlanUnknown:         http.StatusNotFound,
 	registry.EventUnknown:        http.StatusNotFound,
 	registry.Conflict:            http.StatusConflict,
 	registry.StorageFull:         http.StatusInsufficientStorage,

@@ -119,6 +119,18 @@ func (v *view) Kept(b *registry.Blob) (bool, error) {
 		"SELECT 1 FROM blobs b WHERE b.id = $1 AND "+kept, int64(b.Sequence))
 }
 
+// Keepers implements registry.LifeView.
+func (v *view) Keepers(b *registry.Blob, limit int) (n int, err error) {
+	_, err = one(v.conn, func(r database.Rows) error { n = int(r.Int(0)); return nil }, `SELECT count(*) FROM (
+			SELECT 1 AS one FROM links WHERE blob_id = $1
+			UNION ALL SELECT 1 FROM manifests WHERE blob_id = $1
+			UNION ALL SELECT 1 FROM manifests WHERE native = $2
+			UNION ALL SELECT 1 FROM graves WHERE blob_id = $1
+			UNION ALL SELECT 1 FROM graves WHERE native = $2
+			LIMIT $3) k`, int64(b.Sequence), b.Digests.Primary().String(), int64(limit))
+	return n, err
+}
+
 // DamagedBlobs implements registry.LifeView.
 func (v *view) DamagedBlobs(after eventlog.Sequence, limit int) ([]registry.Blob, error) {
 	return collect(v, func(r database.Rows) (registry.Blob, error) {
@@ -365,6 +377,10 @@ func writeWorking(w *registry.Working, now int64) (all []statement) {
 	}
 	for _, id := range w.DropPlans {
 		all = append(all, statement{"DELETE FROM plan_items WHERE plan = $1", []any{id}}, statement{"DELETE FROM plans WHERE id = $1", []any{id}})
+	}
+	for sequence, content := range w.Contents {
+		all = append(all, statement{`INSERT INTO objects (sequence, bytes) VALUES ($1, $2)
+			ON CONFLICT (sequence) DO UPDATE SET bytes = excluded.bytes`, []any{int64(sequence), content}})
 	}
 	if w.Heartbeat {
 		all = append(all, statement{`INSERT INTO state (name, value) VALUES ($1, $2)

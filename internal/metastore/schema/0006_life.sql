@@ -1,5 +1,6 @@
--- Life and death: what is deleted, expired, held, condemned and forgotten. The
--- views have to be filled anew from the log.
+-- refill format 3
+--
+-- Life and death: what is deleted, expired, held, condemned and forgotten.
 
 ALTER TABLE repositories ADD COLUMN holds INTEGER NOT NULL DEFAULT 0;   -- how many are on it or in it
 ALTER TABLE repositories ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0; -- when; 0: it is not
@@ -115,5 +116,3 @@ CREATE TABLE plan_items (
   PRIMARY KEY (plan, ordinal)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX plan_items_manifest ON plan_items (plan, repository, manifest);
-
-UPDATE head SET format = 3;
