@@ -117,11 +117,21 @@ type Erasure struct {
 	Time    time.Time
 }
 
-// Edge is a manifest that keeps another one, or is kept by it.
+// ErasurePlace is a position in the list of erasures; the zero value is its start.
+type ErasurePlace struct {
+	Time int64 // microseconds since 1970 UTC
+	By   eventlog.Sequence
+}
+
+// Place is where the erasure stands.
+func (e *Erasure) Place() ErasurePlace { return ErasurePlace{e.Time.UnixMicro(), e.By} }
+
+// Edge is a manifest that references something.
 type Edge struct {
 	Manifest identity.Digest // primary digest of the pushed bytes
 	Digest   identity.Digest // by which it was pushed
-	Role     string          // "manifest" or "subject"
+	Role     string          // "config", "layer" or "manifest"
+	Deleted  bool            // it can still be put back
 }
 
 // LifeView reads what keeps things and what lets them go. Lists have at most
@@ -134,6 +144,8 @@ type LifeView interface {
 	Trusted() (time.Time, error)
 	// ClockJump returns the jump that nobody has confirmed, or nil.
 	ClockJump() (*ClockJump, error)
+	// Watched is the time of the last event or heartbeat.
+	Watched() (time.Time, error)
 
 	RepositoryState(name string) (*RepositoryState, error)
 	// DeletedRepositories follow an id.
@@ -175,22 +187,35 @@ type LifeView interface {
 	Ending(repository string, after eventlog.Sequence, limit int) ([]Manifest, error)
 	// ManifestItem is one of them, or nil.
 	ManifestItem(repository string, d identity.Digest, tags int) (*ManifestItem, error)
+	// PermanentManifest returns the digest (as pushed) of one manifest of the
+	// repository that was made a permanent record, or zero.
+	PermanentManifest(repository string) (identity.Digest, error)
+	// Pulled returns the last day on which each of these manifests of a repository
+	// was asked for, zero for never; those that are not there are left out. The
+	// digests are primary ones.
+	Pulled(repository string, manifests []identity.Digest) (map[identity.Digest]time.Time, error)
 	// TagStates follow a name in byte order.
 	TagStates(repository, after string, limit int) ([]TagState, error)
 	// Parents are the manifests of the repository that reference one of the
-	// digests as a manifest, oldest first.
+	// digests: first those that are there, then deleted ones.
 	Parents(repository string, digests identity.DigestSet, limit int) ([]Edge, error)
+	// ReferenceCount is how many references a manifest has, by its put event.
+	ReferenceCount(manifest eventlog.Sequence) (int, error)
 
 	// Grave finds a deleted manifest of a repository.
 	Grave(repository string, d identity.Digest) (*Grave, error)
-	// Graves are those of all repositories after a sequence of their put
-	// event that were deleted before a time.
-	Graves(after eventlog.Sequence, before time.Time, limit int) ([]GraveItem, error)
-	// GravesIn are those of one repository.
+	// Graves are those of all repositories after a sequence of their put event.
+	Graves(after eventlog.Sequence, limit int) ([]GraveItem, error)
+	// GravesIn are those of one repository. GravesBefore come newest first: those
+	// that were put before a sequence; 0 begins at the end.
 	GravesIn(repository string, after eventlog.Sequence, limit int) ([]Grave, error)
+	GravesBefore(repository string, before eventlog.Sequence, limit int) ([]Grave, error)
+	// GravesOf are those of which a byte sequence is the pushed bytes or the
+	// native form.
+	GravesOf(b *Blob, limit int) ([]GraveItem, error)
 
-	// Erasures were given up before a time, oldest first.
-	Erasures(before time.Time, limit int) ([]Erasure, error)
+	// Erasures follow a place and were given up before a time, oldest first.
+	Erasures(after ErasurePlace, before time.Time, limit int) ([]Erasure, error)
 	// Erasure returns one by the event that gave it up, or nil.
 	Erasure(by eventlog.Sequence) (*Erasure, error)
 	// ErasuresOf are those of the objects with a primary digest.
@@ -203,6 +228,8 @@ type LifeView interface {
 	Event(s eventlog.Sequence) (*eventlog.Event, error)
 	// EventsAfter returns events of the log.
 	EventsAfter(s eventlog.Sequence, limit int) ([]eventlog.Event, error)
+	// Reasons returns the reasons of events, without those that have none.
+	Reasons(of []eventlog.Sequence) (map[eventlog.Sequence]string, error)
 	// Head is the last sequence.
 	Head() (eventlog.Sequence, error)
 
@@ -285,6 +312,8 @@ type Working struct {
 	PlanItems map[string][]PlanItem
 	DropItems []PlanCut
 	DropPlans []string
+	// Contents are content rows of earlier events to write again.
+	Contents map[eventlog.Sequence][]byte
 	// Heartbeat says that the clock is being watched.
 	Heartbeat bool
 }

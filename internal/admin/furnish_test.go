@@ -54,6 +54,7 @@ func (s *server) furnish() {
 	s.expiring("team/app", "v1", "kept/short")
 	s.upload("team/app", content(10, 100))
 	s.upload("team/app", content(11, 100))
+	s.everyKind()
 }
 
 // upload begins an upload that stays unfinished.

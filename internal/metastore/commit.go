@@ -234,10 +234,7 @@ func (b *batch) open() (err error) {
 
 // time is that of the next events.
 func (b *batch) time() time.Time {
-	now := b.store.clock()
-	if b.now != 0 {
-		now = micro(b.now)
-	}
+	now := b.reading()
 	if last := micro(b.head.Time); now.Before(last) {
 		now = last
 	}
@@ -384,6 +381,9 @@ func (b *batch) writeEntry(c *change, entry *registry.Entry, now int64) error {
 
 // contentOf returns the content row of an entry, nil for none.
 func contentOf(entry *registry.Entry) ([]byte, error) {
+	if f, ok := entry.Fact.(*fact.BlobMoved); ok && f.To.Store == fact.Content && entry.Content == nil {
+		return []byte{}, nil
+	}
 	f, ok := entry.Fact.(*fact.BlobStored)
 	if !ok || f.Receipt.Store != fact.Content {
 		return entry.Content, nil

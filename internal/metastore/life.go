@@ -9,7 +9,6 @@ import (
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
 	"artifactstore/registry"
-	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
 )
 
@@ -144,30 +143,39 @@ func (v *view) DamagedBlobs(after eventlog.Sequence, limit int) ([]registry.Blob
 }
 
 // Parents implements registry.LifeView.
-func (v *view) Parents(repository string, digests identity.DigestSet, limit int) ([]registry.Edge, error) {
+func (v *view) Parents(repository string, set identity.DigestSet, limit int) ([]registry.Edge, error) {
 	id, err := v.repositoryID(repository)
 	if err != nil || id == 0 {
 		return nil, err
 	}
 	var all []registry.Edge
-	for _, d := range digests {
-		more, err := collect(v, func(r database.Rows) (registry.Edge, error) {
-			e := registry.Edge{Role: r.Text(2)}
-			var err error
-			if e.Manifest, err = identity.Parse(r.Text(0)); err == nil {
-				e.Digest, err = identity.Parse(r.Text(1))
+	for _, table := range []string{"manifests", "graves"} {
+		for _, d := range set {
+			if len(all) >= limit {
+				break
 			}
-			return e, err
-		}, `SELECT b.blake3, m.digest, f.role FROM manifest_references f
-			JOIN manifests m ON m.id = f.manifest_id
-			JOIN blobs b ON b.id = m.blob_id
-			WHERE f.digest = $1 AND f.repository_id = $2 ORDER BY f.manifest_id, f.ordinal LIMIT $3`, d.String(), id, int64(limit))
-		if err != nil {
-			return nil, err
+			more, err := collect(v, func(r database.Rows) (registry.Edge, error) {
+				e := registry.Edge{Role: r.Text(2), Deleted: table == "graves"}
+				return e, digests(r, map[int]*identity.Digest{0: &e.Manifest, 1: &e.Digest})
+			}, `SELECT b.blake3, m.digest, f.role FROM manifest_references f
+				JOIN `+table+` m ON m.id = f.manifest_id
+				JOIN blobs b ON b.id = m.blob_id
+				WHERE f.digest = $1 AND f.repository_id = $2 ORDER BY f.manifest_id, f.ordinal LIMIT $3`,
+				d.String(), id, int64(limit-len(all)))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, more...)
 		}
-		all = append(all, more...)
 	}
-	return all[:min(limit, len(all))], nil
+	return all, nil
+}
+
+// ReferenceCount implements registry.LifeView.
+func (v *view) ReferenceCount(manifest eventlog.Sequence) (n int, err error) {
+	_, err = one(v.conn, func(r database.Rows) error { n = int(r.Int(0)); return nil },
+		"SELECT count(*) FROM manifest_references WHERE manifest_id = $1", int64(manifest))
+	return n, err
 }
 
 // TagStates implements registry.LifeView. A tag's last move is in its history.
@@ -270,39 +278,6 @@ func (v *view) hasParent(repository int64, digests identity.DigestSet) (bool, er
 		}
 	}
 	return false, nil
-}
-
-// Trusted implements registry.LifeView.
-func (v *view) Trusted() (time.Time, error) {
-	jump, err := v.ClockJump()
-	if err != nil {
-		return time.Time{}, err
-	}
-	if jump != nil {
-		return jump.Since, nil
-	}
-	last, err := lastKnown(v.conn)
-	if err != nil || v.now.Sub(micro(last)) <= jumpOfClock {
-		return v.now, err
-	}
-	return micro(last), nil
-}
-
-// jumpOfClock is how far the clock may go ahead without an event or a heartbeat.
-const jumpOfClock = 24 * time.Hour
-
-// flagClock is the heartbeat: a time at which a process has looked at the clock.
-const flagClock = "clock"
-
-// lastKnown is the time of the last event or heartbeat.
-func lastKnown(c database.Conn) (int64, error) {
-	var last int64
-	_, err := one(c, func(r database.Rows) error { last = r.Int(0); return nil }, "SELECT time FROM head")
-	if err != nil {
-		return 0, err
-	}
-	flags, err := readFlags(c)
-	return max(last, flags[flagClock]), err
 }
 
 // Pass implements registry.LifeView.
@@ -432,6 +407,10 @@ func writeWorking(w *registry.Working, now int64) (all []statement) {
 	for _, id := range w.DropPlans {
 		all = append(all, statement{"DELETE FROM plan_items WHERE plan = $1", []any{id}}, statement{"DELETE FROM plans WHERE id = $1", []any{id}})
 	}
+	for sequence, content := range w.Contents {
+		all = append(all, statement{`INSERT INTO objects (sequence, bytes) VALUES ($1, $2)
+			ON CONFLICT (sequence) DO UPDATE SET bytes = excluded.bytes`, []any{int64(sequence), content}})
+	}
 	if w.Heartbeat {
 		all = append(all, statement{`INSERT INTO state (name, value) VALUES ($1, $2)
 			ON CONFLICT (name) DO UPDATE SET value = CASE WHEN state.value > excluded.value THEN state.value ELSE excluded.value END`,
@@ -461,24 +440,4 @@ func dropItems(cut registry.PlanCut) statement {
 		args = append(args, cut.Repository)
 	}
 	return statement{"DELETE FROM plan_items WHERE plan = $1 AND ordinal IN (SELECT ordinal FROM plan_items WHERE " + of + " LIMIT $2)", args}
-}
-
-// noteJump adds the event that says that the clock has gone ahead too far, before
-// the events of a change: their time would hide it.
-func (b *batch) noteJump(c *change, now int64) error {
-	if len(c.Entries) == 0 || b.head.Sequence == 0 || now-b.head.Time <= jumpOfClock.Microseconds() {
-		return nil
-	}
-	last, err := b.lastKnown()
-	if err != nil || now-last <= jumpOfClock.Microseconds() {
-		return err
-	}
-	jump := registry.Entry{Fact: &fact.ClockJumped{From: last, To: now}}
-	return b.writeEntry(&change{caller: registry.System}, &jump, now)
-}
-
-// lastKnown is the time of the last event of the batch, or of the last heartbeat.
-func (b *batch) lastKnown() (int64, error) {
-	flags, err := readFlags(b.state.all())
-	return max(b.head.Time, flags[flagClock]), err
 }

@@ -37,14 +37,15 @@ type statement struct {
 	args []any
 }
 
-// flush tells whether the change must have reached the disk.
-func (c *change) flush() bool { return c.Durable || len(c.Entries) > 0 }
+// flush tells whether the change must have reached the disk. A heartbeat may
+// bring an event with it.
+func (c *change) flush() bool { return c.Durable || len(c.Entries) > 0 || c.Working.Heartbeat }
 
 // empty tells whether there is nothing to commit.
 func (c *change) empty() bool {
 	w := &c.Working
 	return len(c.Entries)+len(c.Puts)+len(c.Drops)+len(c.Forget)+len(c.statements)+c.rows == 0 &&
-		len(w.Passes)+len(w.Plans)+len(w.PlanItems)+len(w.DropItems)+len(w.DropPlans) == 0 && !w.Heartbeat
+		len(w.Passes)+len(w.Plans)+len(w.PlanItems)+len(w.DropItems)+len(w.DropPlans)+len(w.Contents) == 0 && !w.Heartbeat
 }
 
 // queue holds the jobs that wait, in order. Its length is bounded by the

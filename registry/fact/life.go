@@ -248,11 +248,24 @@ const (
 type PoliciesSet struct {
 	Source string `cbor:"source"`
 	// Document is the retention.Document as JSON; empty for none.
-	Document []byte `cbor:"document"`
+	Document Text `cbor:"document"`
 }
 
 func (*PoliciesSet) Kind() string      { return KindPoliciesSet }
 func (f *PoliciesSet) Subject() string { return "policies " + f.Source }
+
+// Text is bytes that are text, and are recorded as such: people read the log as
+// JSON, which has no other.
+type Text []byte
+
+// MarshalText returns the text as it is.
+func (t Text) MarshalText() ([]byte, error) { return t, nil }
+
+// UnmarshalText takes a copy of a text.
+func (t *Text) UnmarshalText(text []byte) error {
+	*t = append(Text(nil), text...)
+	return nil
+}
 
 // Target is what a hold is on: a repository, a tag or a manifest of it.
 type Target struct {

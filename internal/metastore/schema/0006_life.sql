@@ -1,5 +1,6 @@
--- Life and death: what is deleted, expired, held, condemned and forgotten. The
--- views have to be filled anew from the log.
+-- refill format 3
+--
+-- Life and death: what is deleted, expired, held, condemned and forgotten.
 
 ALTER TABLE repositories ADD COLUMN holds INTEGER NOT NULL DEFAULT 0;   -- how many are on it or in it
 ALTER TABLE repositories ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0; -- when; 0: it is not
@@ -21,6 +22,7 @@ ALTER TABLE manifests ADD COLUMN marked INTEGER NOT NULL DEFAULT 0;     -- when 
 ALTER TABLE manifests ADD COLUMN pulled INTEGER NOT NULL DEFAULT 0;     -- the last day
 ALTER TABLE manifests ADD COLUMN untagged INTEGER NOT NULL DEFAULT 0;   -- when a tag last left it
 
+CREATE INDEX manifests_permanent ON manifests (repository_id, id) WHERE class = 'permanent-record' AND rule <> '';
 CREATE INDEX manifests_ending ON manifests (repository_id, id) WHERE expires <> 0 OR marked <> 0;
 
 -- Deleted manifests, as they were. Their references stay until they are forgotten.
@@ -49,6 +51,7 @@ CREATE TABLE graves (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX graves_blob ON graves (blob_id);
 CREATE INDEX graves_native ON graves (native);
+CREATE INDEX graves_newest ON graves (repository_id, id);
 
 CREATE TABLE holds (
   repository_id INTEGER NOT NULL,
@@ -115,5 +118,3 @@ CREATE TABLE plan_items (
   PRIMARY KEY (plan, ordinal)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX plan_items_manifest ON plan_items (plan, repository, manifest);
-
-UPDATE head SET format = 3;

@@ -1,0 +1,4 @@
+-- Whether anything names an object of a store.
+
+CREATE INDEX blobs_locator ON blobs (locator) WHERE locator <> '';
+CREATE INDEX erasures_locator ON erasures (locator);
