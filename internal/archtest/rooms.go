@@ -100,7 +100,7 @@ var Rooms = []Room{
 		Modules: []string{openTelemetry, otlp, protobuf}},
 
 	// The process.
-	{Path: "internal/config", Modules: []string{yaml}},
+	{Path: "internal/config", Ours: []string{"retention"}, Modules: []string{yaml}},
 	{Path: "internal/worker"},
 	{Path: "cmd/artifactstore", Ours: []string{"*"}, Modules: []string{cobra}},
 
