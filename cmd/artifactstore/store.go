@@ -112,7 +112,10 @@ func (s *store) openRegistry(ctx context.Context, h home, readOnly bool, log *sl
 	s.registry, err = registry.New(ctx, s.watch.ledger(s.ledger), s.plane, registry.Options{
 		AllowSparse:    c.Manifests.AllowSparse,
 		DeleteDisabled: !c.Delete.Enabled,
+		AllowErase:     c.Retention.Erase,
 		UploadExpiry:   time.Duration(c.Uploads.Expire),
+		SweepGrace:     time.Duration(c.Sweep.Grace),
+		EraseDelay:     time.Duration(c.Erase.Delay),
 		MaxManifest:    int64(c.Manifests.MaxSize),
 		Budget:         memory,
 		Held:           s.held,
