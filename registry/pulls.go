@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"artifactstore/eventlog"
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
 )
@@ -42,7 +43,8 @@ type pulls struct {
 // pull is a manifest that was asked for.
 type pull struct {
 	repository string
-	manifest   identity.Digest // primary digest
+	manifest   identity.Digest   // primary digest
+	put        eventlog.Sequence // of the event that put it: one that is put anew is another one
 }
 
 type pullShard struct {
@@ -67,9 +69,12 @@ func dayOf(t time.Time) int64 {
 }
 
 // note remembers that a client has asked for a manifest at a time.
-func (p *pulls) note(at time.Time, repository string, primary identity.Digest) {
-	day, what := dayOf(at), pull{repository, primary}
-	h := what.hash()
+func (p *pulls) note(at time.Time, repository string, m *Manifest) {
+	p.add(dayPull{pull{repository, m.Blob.Digests.Primary(), m.Sequence}, dayOf(at)})
+}
+
+func (p *pulls) add(d dayPull) {
+	what, day, h := d.pull, d.day, d.hash()
 	s := &p.shards[h%pullShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,7 +147,7 @@ func (p *pulls) settle(all []dayPull) {
 // putBack makes pulls wait again that could not be recorded.
 func (p *pulls) putBack(all []dayPull) {
 	for _, d := range all {
-		p.note(time.UnixMicro(d.day), d.repository, d.manifest)
+		p.add(d)
 	}
 }
 
@@ -209,7 +214,7 @@ func (r *Registry) recordPulls(ctx context.Context, all []dayPull) error {
 			if err != nil {
 				return nil, fmt.Errorf("look up manifest: %w", err)
 			}
-			if m == nil || !m.Pulled.IsZero() && m.Pulled.UnixMicro() >= d.day {
+			if m == nil || m.Sequence != d.put || !m.Pulled.IsZero() && m.Pulled.UnixMicro() >= d.day {
 				continue
 			}
 			if last == nil || last.Repository != d.repository || last.Day != d.day || len(last.Manifests) == pullsOfEvent {
