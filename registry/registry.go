@@ -50,8 +50,18 @@ type Options struct {
 	AllowSparse bool
 	// DeleteDisabled refuses the deletion of tags, manifests and blobs by clients.
 	DeleteDisabled bool
+	// AllowErase allows operators to erase manifests for a legal cause.
+	AllowErase bool
 	// UploadExpiry is how long an upload session lives; default 24 h.
 	UploadExpiry time.Duration
+	// SweepGrace is how long a blob that no manifest uses stays condemned before
+	// its repository loses it; default 24 h. What was deleted stays for the
+	// grace of the retention rules.
+	SweepGrace time.Duration
+	// EraseDelay is how long the object of what was forgotten stays in its
+	// store; default 24 h. It should be longer than backups take and links to
+	// objects are good for.
+	EraseDelay time.Duration
 	// MaxManifest is the size limit of a manifest in bytes; default 4 MiB.
 	MaxManifest int64
 	// Budget bounds the memory for parsing; nil means no bound.
@@ -80,6 +90,12 @@ type Registry struct {
 func New(ctx context.Context, ledger Ledger, bytes Bytes, opts Options) (*Registry, error) {
 	if opts.UploadExpiry == 0 {
 		opts.UploadExpiry = 24 * time.Hour
+	}
+	if opts.SweepGrace == 0 {
+		opts.SweepGrace = defaultSweepGrace
+	}
+	if opts.EraseDelay == 0 {
+		opts.EraseDelay = defaultEraseDelay
 	}
 	if opts.MaxManifest == 0 {
 		opts.MaxManifest = 4 << 20
@@ -183,6 +199,8 @@ func storage(err error) error {
 		return &Error{Code: Unavailable, Message: "the registry lost its database while it was storing this, and does not know whether it did; ask again", Err: err}
 	case errors.Is(err, fact.ErrUnavailable):
 		return &Error{Code: Unavailable, Message: "the registry cannot reach its storage now; try again", Err: err}
+	case errors.Is(err, fact.ErrUnusable):
+		return &Error{Code: Unavailable, Message: "the registry is being looked after by its operator; try again later", Err: err}
 	case errors.Is(err, fact.ErrBroken):
 		return &Error{Code: Unavailable, Message: "the registry takes no pushes until its operator has looked after its storage", Err: err}
 	}
