@@ -13,7 +13,8 @@ import (
 )
 
 // Problem is the body of every error: a problem document (RFC 9457, section 3)
-// with the code of the refusal and the id of the request as extension members.
+// with the code of the refusal and the id of the request as extension members,
+// and further ones by code.
 type Problem struct {
 	Type    string        `json:"type"`
 	Title   string        `json:"title"`
@@ -21,6 +22,17 @@ type Problem struct {
 	Detail  string        `json:"detail"`
 	Code    registry.Code `json:"code"`
 	Request string        `json:"request,omitempty"`
+
+	// Holds are the names of those that forbid it, Policy is that of the policy.
+	Holds  []string `json:"holds,omitempty"`
+	Policy string   `json:"policy,omitempty"`
+	// Of a plan that is out of date: the events since then that touch what it
+	// names, whether there are more, what else is decided otherwise now, and
+	// what had been done before.
+	Events     []LaterEvent `json:"events,omitempty"`
+	MoreEvents bool         `json:"moreEvents,omitempty"`
+	Changed    []string     `json:"changed,omitempty"`
+	Done       *PlanDone    `json:"done,omitempty"`
 }
 
 // refusal is a refusal of this door's own.

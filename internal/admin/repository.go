@@ -54,6 +54,11 @@ type Usage struct {
 	// Bytes of its blobs and manifests, each counted once, whatever other
 	// repositories share them.
 	Bytes int64 `json:"bytes"`
+	// Shared is the part of Bytes that other repositories hold as well, Exclusive
+	// the rest; Condemned the part of Exclusive that nothing uses.
+	Shared    int64 `json:"shared"`
+	Exclusive int64 `json:"exclusive"`
+	Condemned int64 `json:"condemned"`
 }
 
 func (d *door) repositoryUsage(w http.ResponseWriter, r *http.Request) error {
