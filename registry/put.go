@@ -370,19 +370,12 @@ func (p *put) renew(v View, c *Change, current *Manifest) error {
 	if current.Marked.IsZero() && (current.Expires.IsZero() || v.Now().Before(current.Expires)) {
 		return nil
 	}
-	given, err := p.class(v)
-	if err != nil {
-		return err
-	}
 	rules, err := p.r.book.rules(v)
 	if err != nil {
 		return err
 	}
-	class, expires, err := rules.Expiry(retention.Class(current.Class), v.Now())
-	if err != nil { // the class is no more
-		class, expires = given.Class, given.Expires
-	}
-	c.Add(&fact.Renewed{Repository: p.r.name, Manifest: current.Blob.Digests.Primary(), Class: string(class), Expires: microseconds(expires)})
+	expires := rules.Renew(retention.Class(current.Class), current.Expires, v.Now())
+	c.Add(&fact.Renewed{Repository: p.r.name, Manifest: current.Blob.Digests.Primary(), Class: current.Class, Expires: microseconds(expires)})
 	return nil
 }
 

@@ -277,7 +277,7 @@ func tag(repository, name, content string) *fact.TagMoved {
 	}
 }
 
-// populated has at least one row in every view.
+// populated has at least one row in every view of what was pushed.
 func populated(t testing.TB, s *store) {
 	t.Helper()
 	s.update(t, facts(&fact.RepositoryCreated{Repository: "demo"}))

@@ -3,6 +3,7 @@ package metastore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore"
+	"artifactstore/internal/metastore/database"
 	"artifactstore/registry"
 	"artifactstore/registry/fact"
 )
@@ -173,7 +175,9 @@ func TestStoreOfTheFirstVersionIsMigratedWithItsContent(t *testing.T) {
 		"referrers", "tags", "tag_history", "uploads", "secrets", "head"}
 	statements := []string{"ATTACH '" + model.path + "' AS model"}
 	for _, table := range tables {
-		statements = append(statements, "DELETE FROM main."+table, "INSERT INTO main."+table+" SELECT * FROM model."+table)
+		columns := old.columns(t, table) // the model may have more
+		statements = append(statements, "DELETE FROM main."+table,
+			fmt.Sprintf("INSERT INTO main.%s (%s) SELECT %s FROM model.%s", table, columns, columns, table))
 	}
 	old.raw(t, strings.Join(statements, ";\n"))
 	rows := old.dump(t)
@@ -222,6 +226,22 @@ func TestStoreOfTheFirstVersionIsMigratedWithItsContent(t *testing.T) {
 		t.Errorf("the cursor is %s, %v", done, err)
 	}
 	must(t, old.Close())
+}
+
+// columns are those of a table, as SQL lists them.
+func (s *store) columns(t *testing.T, table string) string {
+	t.Helper()
+	var names []string
+	db := s.db(t)
+	must(t, db.Read(t.Context(), func(c database.Conn) error {
+		rows := c.Query("SELECT name FROM pragma_table_info($1)", table)
+		for rows.Next() {
+			names = append(names, rows.Text(0))
+		}
+		return rows.Close()
+	}))
+	must(t, db.Close())
+	return strings.Join(names, ", ")
 }
 
 // firstVersion makes a store that only migration 1 has run on.

@@ -18,7 +18,7 @@ type wanted struct {
 	links        map[identity.Algorithm]map[pair]struct{} // blobs in a repository
 	manifests    map[identity.Algorithm]map[pair]struct{}
 	tags         map[pair]struct{}
-	policies     bool
+	policies     bool // and what the clock says
 }
 
 // pair is something in a repository.
@@ -104,6 +104,7 @@ func (w *wanted) queries(s *working) []database.Query {
 	}
 	if w.policies {
 		add(policies, "SELECT "+policies.list("t")+" FROM policies t")
+		add(clock, "SELECT "+clock.list("t")+" FROM clock t")
 	}
 	if len(w.tags) > 0 {
 		names, items := split(w.tags)
@@ -137,6 +138,7 @@ func (w *wanted) settle(s *working) {
 	if w.policies {
 		s.lacks(policies, fact.SourceAdmin)
 		s.lacks(policies, fact.SourceConfiguration)
+		s.lacks(clock, int64(1))
 	}
 	for _, a := range digestColumns {
 		for d := range w.digests[a] {

@@ -197,6 +197,7 @@ func TestSharedKindsRaiseTheFormat(t *testing.T) {
 	t.Parallel()
 	a, _ := two(t)
 	format := func(s *store) string { return s.server.SQL(t, "SELECT format FROM head") }
+	a.server.SQL(t, "UPDATE head SET format = 1") // as in a store that an older program made
 	a.update(t, facts(&fact.RepositoryCreated{Repository: "demo"}))
 	if got := format(a); got != "1" {
 		t.Errorf("the format is %s before", got)
