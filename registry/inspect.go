@@ -58,14 +58,17 @@ type ReferenceInfo struct {
 // bytes of a manifest, or both.
 type Holder struct {
 	Repository string
-	Sequence   eventlog.Sequence // of the event that made the repository; the order of pages
-	Blob       bool
-	Manifest   bool
+	// Deleted: the repository was, and has the name that it got then.
+	Deleted  bool
+	Sequence eventlog.Sequence // of the event that made the repository; the order of pages
+	Blob     bool
+	Manifest bool
 }
 
 // User is a manifest that references a byte sequence.
 type User struct {
 	Repository string
+	Deleted    bool            // as in Holder
 	Manifest   identity.Digest // by which the manifest was pushed
 	MediaType  string
 	Role       string
@@ -92,10 +95,13 @@ type StoreUsage struct {
 	Bytes int64
 }
 
-// Totals says how much there is in all.
+// Totals says how much there is in all. What is in deleted repositories is counted
+// by Stores alone.
 type Totals struct {
 	Repositories, Tags, Manifests, Uploads int64
-	Stores                                 []StoreUsage
+	// Deleted is how many repositories were deleted and can still be put back.
+	Deleted int64
+	Stores  []StoreUsage
 }
 
 // InspectView answers the questions of this file. Its lists have at most limit

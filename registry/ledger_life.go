@@ -134,6 +134,8 @@ type LifeView interface {
 	Trusted() (time.Time, error)
 	// ClockJump returns the jump that nobody has confirmed, or nil.
 	ClockJump() (*ClockJump, error)
+	// Watched is the time of the last event or heartbeat.
+	Watched() (time.Time, error)
 
 	RepositoryState(name string) (*RepositoryState, error)
 	// DeletedRepositories follow an id.
@@ -171,6 +173,13 @@ type LifeView interface {
 	ManifestItems(repository string, after eventlog.Sequence, limit, tags int) ([]ManifestItem, error)
 	// ManifestItem is one of them, or nil.
 	ManifestItem(repository string, d identity.Digest, tags int) (*ManifestItem, error)
+	// PermanentManifest returns the digest (as pushed) of one manifest of the
+	// repository that was made a permanent record, or zero.
+	PermanentManifest(repository string) (identity.Digest, error)
+	// Pulled returns the last day on which each of these manifests of a repository
+	// was asked for, zero for never; those that are not there are left out. The
+	// digests are primary ones.
+	Pulled(repository string, manifests []identity.Digest) (map[identity.Digest]time.Time, error)
 	// TagStates follow a name in byte order.
 	TagStates(repository, after string, limit int) ([]TagState, error)
 	// Parents are the manifests of the repository that reference one of the
@@ -199,6 +208,8 @@ type LifeView interface {
 	Event(s eventlog.Sequence) (*eventlog.Event, error)
 	// EventsAfter returns events of the log.
 	EventsAfter(s eventlog.Sequence, limit int) ([]eventlog.Event, error)
+	// Reasons returns the reasons of events, without those that have none.
+	Reasons(of []eventlog.Sequence) (map[eventlog.Sequence]string, error)
 	// Head is the last sequence.
 	Head() (eventlog.Sequence, error)
 

@@ -234,10 +234,7 @@ func (b *batch) open() (err error) {
 
 // time is that of the next events.
 func (b *batch) time() time.Time {
-	now := b.store.clock()
-	if b.now != 0 {
-		now = micro(b.now)
-	}
+	now := b.reading()
 	if last := micro(b.head.Time); now.Before(last) {
 		now = last
 	}

@@ -110,24 +110,8 @@ func (v *decision) ClockJump() (*registry.ClockJump, error) {
 	return &registry.ClockJump{Since: instant(at.Int(1)), Until: instant(at.Int(2)), Sequence: eventlog.Sequence(at.Int(3))}, nil
 }
 
-// Trusted implements registry.LifeView.
-func (v *decision) Trusted() (time.Time, error) {
-	jump, err := v.ClockJump()
-	if err != nil {
-		return time.Time{}, err
-	}
-	if jump != nil {
-		return jump.Since, nil
-	}
-	if v.now.Sub(micro(v.batch.head.Time)) <= jumpOfClock {
-		return v.now, nil
-	}
-	last, err := v.batch.lastKnown()
-	if err != nil || v.now.Sub(micro(last)) <= jumpOfClock {
-		return v.now, err
-	}
-	return micro(last), nil
-}
+// Head implements registry.LifeView.
+func (v *decision) Head() (eventlog.Sequence, error) { return v.batch.head.Sequence, nil }
 
 // Blob implements registry.BlobView.
 func (v *decision) Blob(d identity.Digest) (*registry.Blob, error) {

@@ -130,9 +130,9 @@ func (v *view) Manifests(repository string, before eventlog.Sequence, limit int)
 // NativeOf implements registry.InspectView.
 func (v *view) NativeOf(native identity.Digest, limit int) ([]registry.User, error) {
 	return collect(v, func(r database.Rows) (registry.User, error) {
-		u := registry.User{Repository: r.Text(0), MediaType: r.Text(2), Role: "native"}
+		u := registry.User{Repository: r.Text(0), Deleted: r.Int(3) != 0, MediaType: r.Text(2), Role: "native"}
 		return u, digests(r, map[int]*identity.Digest{1: &u.Manifest})
-	}, `SELECT r.name, m.digest, m.media_type
+	}, `SELECT r.name, m.digest, m.media_type, r.deleted
 		FROM manifests m
 		JOIN repositories r ON r.id = m.repository_id
 		WHERE m.native = $1 ORDER BY m.id LIMIT $2`, native.String(), int64(limit))
@@ -155,8 +155,8 @@ func (v *view) Holders(primary identity.Digest, after eventlog.Sequence, limit i
 	for i, table := range []string{"links", "manifests"} {
 		var err error
 		pages[i], err = collect(v, func(r database.Rows) (registry.Holder, error) {
-			return registry.Holder{Sequence: eventlog.Sequence(r.Int(0)), Repository: r.Text(1), Blob: i == 0, Manifest: i == 1}, nil
-		}, `SELECT r.id, r.name FROM `+table+` h
+			return registry.Holder{Sequence: eventlog.Sequence(r.Int(0)), Repository: r.Text(1), Deleted: r.Int(2) != 0, Blob: i == 0, Manifest: i == 1}, nil
+		}, `SELECT r.id, r.name, r.deleted FROM `+table+` h
 			JOIN repositories r ON r.id = h.repository_id
 			WHERE h.blob_id = (SELECT id FROM blobs WHERE blake3 = $1) AND h.repository_id > $2 ORDER BY h.repository_id LIMIT $3`,
 			primary.String(), int64(after), int64(limit))
@@ -192,10 +192,10 @@ func (v *view) Users(set identity.DigestSet, after registry.UserPlace, limit int
 			from = after
 		}
 		more, err := collect(v, func(r database.Rows) (registry.User, error) {
-			u := registry.User{Repository: r.Text(0), MediaType: r.Text(2), Role: r.Text(3),
+			u := registry.User{Repository: r.Text(0), Deleted: r.Int(7) != 0, MediaType: r.Text(2), Role: r.Text(3),
 				Place: registry.UserPlace{Digest: i, Repository: r.Int(4), Manifest: r.Int(5), Ordinal: r.Int(6)}}
 			return u, digests(r, map[int]*identity.Digest{1: &u.Manifest})
-		}, `SELECT r.name, m.digest, m.media_type, f.role, f.repository_id, f.manifest_id, f.ordinal
+		}, `SELECT r.name, m.digest, m.media_type, f.role, f.repository_id, f.manifest_id, f.ordinal, r.deleted
 			FROM manifest_references f
 			JOIN manifests m ON m.id = f.manifest_id
 			JOIN repositories r ON r.id = f.repository_id
@@ -256,9 +256,10 @@ func (v *view) RepositoryUsage(name string) (registry.Usage, error) {
 func (v *view) Totals() (registry.Totals, error) {
 	var t registry.Totals
 	for sql, n := range map[string]*int64{
-		"SELECT count(*) FROM repositories":                &t.Repositories,
-		"SELECT count(*) FROM tags":                        &t.Tags,
-		"SELECT count(*) FROM manifests":                   &t.Manifests,
+		"SELECT count(*) FROM repositories WHERE deleted = 0":  &t.Repositories,
+		"SELECT count(*) FROM repositories WHERE deleted <> 0": &t.Deleted,
+		living("tags"):      &t.Tags,
+		living("manifests"): &t.Manifests,
 		"SELECT count(*) FROM uploads WHERE " + uploadOpen: &t.Uploads,
 	} {
 		if _, err := one(v.conn, func(r database.Rows) error { *n = r.Int(0); return nil }, sql); err != nil {
@@ -267,6 +268,13 @@ func (v *view) Totals() (registry.Totals, error) {
 	}
 	err := v.storeUsage(&t)
 	return t, err
+}
+
+// living counts the rows of a table but those of deleted repositories, of which
+// there are few.
+func living(table string) string {
+	return "SELECT (SELECT count(*) FROM " + table + ") - (SELECT count(*) FROM repositories r JOIN " + table +
+		" t ON t.repository_id = r.id WHERE r.deleted <> 0)"
 }
 
 // storeUsage reads the table once for each store, of which there are few: groups

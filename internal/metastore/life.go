@@ -6,7 +6,6 @@ import (
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
 	"artifactstore/registry"
-	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
 )
 
@@ -257,39 +256,6 @@ func (v *view) hasParent(repository int64, digests identity.DigestSet) (bool, er
 	return false, nil
 }
 
-// Trusted implements registry.LifeView.
-func (v *view) Trusted() (time.Time, error) {
-	jump, err := v.ClockJump()
-	if err != nil {
-		return time.Time{}, err
-	}
-	if jump != nil {
-		return jump.Since, nil
-	}
-	last, err := lastKnown(v.conn)
-	if err != nil || v.now.Sub(micro(last)) <= jumpOfClock {
-		return v.now, err
-	}
-	return micro(last), nil
-}
-
-// jumpOfClock is how far the clock may go ahead without an event or a heartbeat.
-const jumpOfClock = 24 * time.Hour
-
-// flagClock is the heartbeat: a time at which a process has looked at the clock.
-const flagClock = "clock"
-
-// lastKnown is the time of the last event or heartbeat.
-func lastKnown(c database.Conn) (int64, error) {
-	var last int64
-	_, err := one(c, func(r database.Rows) error { last = r.Int(0); return nil }, "SELECT time FROM head")
-	if err != nil {
-		return 0, err
-	}
-	flags, err := readFlags(c)
-	return max(last, flags[flagClock]), err
-}
-
 // Pass implements registry.LifeView.
 func (v *view) Pass(name string) ([]byte, error) {
 	var state []byte
@@ -422,24 +388,4 @@ func writeWorking(w *registry.Working, now int64) (all []statement) {
 			[]any{flagClock, now}})
 	}
 	return all
-}
-
-// noteJump adds the event that says that the clock has gone ahead too far, before
-// the events of a change: their time would hide it.
-func (b *batch) noteJump(c *change, now int64) error {
-	if len(c.Entries) == 0 || b.head.Sequence == 0 || now-b.head.Time <= jumpOfClock.Microseconds() {
-		return nil
-	}
-	last, err := b.lastKnown()
-	if err != nil || now-last <= jumpOfClock.Microseconds() {
-		return err
-	}
-	jump := registry.Entry{Fact: &fact.ClockJumped{From: last, To: now}}
-	return b.writeEntry(&change{caller: registry.System}, &jump, now)
-}
-
-// lastKnown is the time of the last event of the batch, or of the last heartbeat.
-func (b *batch) lastKnown() (int64, error) {
-	flags, err := readFlags(b.state.all())
-	return max(b.head.Time, flags[flagClock]), err
 }

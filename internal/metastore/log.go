@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"artifactstore/eventlog"
@@ -130,6 +131,28 @@ func readEvents(c database.Conn, after eventlog.Sequence, limit int) ([]eventlog
 		err = nil
 	}
 	return page, err
+}
+
+// Reasons implements registry.LifeView.
+func (v *view) Reasons(of []eventlog.Sequence) (map[eventlog.Sequence]string, error) {
+	reasons := map[eventlog.Sequence]string{}
+	for some := range slices.Chunk(of, listed) {
+		args := make([]any, listed)
+		for i := range args {
+			args[i] = int64(some[min(i, len(some)-1)])
+		}
+		err := each(v.conn, func(r database.Rows) error {
+			e := eventlog.Event{Private: r.Bytes(1)}
+			if reason := e.Reason(); reason != "" {
+				reasons[eventlog.Sequence(r.Int(0))] = reason
+			}
+			return nil
+		}, "SELECT sequence, private FROM events WHERE sequence IN ("+marks(1)+")", args...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return reasons, nil
 }
 
 // Events returns the log of the store.

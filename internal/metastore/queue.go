@@ -37,8 +37,9 @@ type statement struct {
 	args []any
 }
 
-// flush tells whether the change must have reached the disk.
-func (c *change) flush() bool { return c.Durable || len(c.Entries) > 0 }
+// flush tells whether the change must have reached the disk. A heartbeat may
+// bring an event with it.
+func (c *change) flush() bool { return c.Durable || len(c.Entries) > 0 || c.Working.Heartbeat }
 
 // empty tells whether there is nothing to commit.
 func (c *change) empty() bool {

@@ -22,8 +22,23 @@ func applyHolds(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	case *fact.HoldReleased:
 		r, err := s.repository(f.Target.Repository)
 		return []edit{holds.delete(r, holdTarget(f.Target), f.Name)}, err
+	case *fact.RepositoryForgotten:
+		return s.forgetHolds(f.Name)
 	}
 	return nil, nil
+}
+
+// forgetHolds deletes the holds that have ended and were never released.
+func (s *working) forgetHolds(repository string) (edits []edit, err error) {
+	id, err := s.repository(repository)
+	if err != nil {
+		return nil, err
+	}
+	err = each(s.all(), func(r database.Rows) error {
+		edits = append(edits, holds.delete(id, r.Text(0), r.Text(1)))
+		return nil
+	}, "SELECT target, name FROM holds WHERE repository_id = $1 ORDER BY target, name", id)
+	return edits, err
 }
 
 // holdTarget is what a hold is on, within its repository.

@@ -3,12 +3,14 @@ package metastore
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
 	"artifactstore/registry"
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
+	"artifactstore/retention"
 )
 
 var manifests = newTable("manifests", "manifests", 2, 2, nil,
@@ -228,4 +230,40 @@ func (v *view) PreferredAlgorithm(repository string) (identity.Algorithm, error)
 	_, err := one(v.conn, func(r database.Rows) (err error) { d, err = identity.Parse(r.Text(0)); return err },
 		"SELECT digest FROM manifests WHERE repository_id = "+repositoryNamed+" ORDER BY id DESC LIMIT 1", repository)
 	return d.Algorithm(), err
+}
+
+// PermanentManifest implements registry.LifeView.
+func (v *view) PermanentManifest(repository string) (identity.Digest, error) {
+	var d identity.Digest
+	_, err := one(v.conn, func(r database.Rows) (err error) { d, err = identity.Parse(r.Text(0)); return err },
+		"SELECT digest FROM manifests WHERE repository_id = "+repositoryNamed+" AND "+madePermanent+" ORDER BY id LIMIT 1", repository)
+	return d, err
+}
+
+// madePermanent is the condition of the index manifests_permanent, in its words.
+// It is retention.Permanent.
+const madePermanent = "class = '" + string(retention.PermanentRecord) + "' AND rule <> ''"
+
+// Pulled implements registry.LifeView.
+func (v *view) Pulled(repository string, all []identity.Digest) (map[identity.Digest]time.Time, error) {
+	id, err := v.repositoryID(repository)
+	if err != nil || id == 0 {
+		return nil, err
+	}
+	pulled := make(map[identity.Digest]time.Time, len(all))
+	for some := range slices.Chunk(all, listed) {
+		args := []any{id}
+		for i := range listed {
+			args = append(args, some[min(i, len(some)-1)].String())
+		}
+		err := each(v.conn, func(r database.Rows) error {
+			d, err := identity.Parse(r.Text(0))
+			pulled[d] = instant(r.Int(1))
+			return err
+		}, "SELECT b.blake3, m.pulled FROM blobs b JOIN manifests m ON m.repository_id = $1 AND m.blob_id = b.id WHERE b.blake3 IN ("+marks(2)+")", args...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return pulled, nil
 }

@@ -2,9 +2,7 @@ package metastore
 
 import (
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
@@ -66,24 +64,15 @@ func (v *view) ReferrerPage(repository string, subject []identity.Digest, artifa
 	}
 }
 
-// descriptorsAtOnce are read by one statement, which is a journey to some databases.
-const descriptorsAtOnce = 16
-
-// descriptorsSQL reads the content rows of so many referrers, in order.
-var descriptorsSQL = func() string {
-	marks := make([]string, descriptorsAtOnce)
-	for i := range marks {
-		marks[i] = fmt.Sprintf("$%d", i+1)
-	}
-	return "SELECT sequence, bytes FROM objects WHERE sequence IN (" + strings.Join(marks, ", ") + ") ORDER BY sequence"
-}()
+// descriptorsSQL reads the content rows of referrers, in order.
+var descriptorsSQL = "SELECT sequence, bytes FROM objects WHERE sequence IN (" + marks(1) + ") ORDER BY sequence"
 
 // referrers reads the descriptors of referrers that are there, given in order.
 // One lost row must not hide the others; the check reports it.
 func (v *view) referrers(ids []int64, maxBytes int) (page []registry.Referrer, err error) {
 	size, full := 0, errors.New("page is full")
-	for some := range slices.Chunk(ids, descriptorsAtOnce) {
-		args := make([]any, descriptorsAtOnce)
+	for some := range slices.Chunk(ids, listed) {
+		args := make([]any, listed)
 		for i := range args {
 			args[i] = some[min(i, len(some)-1)]
 		}

@@ -11,8 +11,14 @@ import (
 	"artifactstore/registry/fact"
 )
 
-var repositories = newTable("repositories", "repositories", 1, 1, []string{"name"},
-	"id", "name", "created", "holds", "deleted", "lost")
+var repositories = func() *table {
+	t := newTable("repositories", "repositories", 1, 1, []string{"name"},
+		"id", "name", "created", "holds", "deleted", "lost")
+	// A name that was freed is taken by another one; that of a deleted
+	// repository never is.
+	t.early = func(row []any) bool { return row[4] != int64(0) }
+	return t
+}()
 
 func applyRepositories(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	switch f := f.(type) {

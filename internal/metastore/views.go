@@ -27,6 +27,9 @@ type table struct {
 	// unique are columns outside of the key of which no two rows have the
 	// same text.
 	unique []int
+	// early are rows that are written before others: these take the unique
+	// values that those had. nil: it never happens.
+	early func(row []any) bool
 
 	rowSQL, clearSQL, scanSQL string
 	uniqueSQL                 []string
@@ -169,6 +172,19 @@ func texts(c database.Conn, sql string, args ...any) ([]string, error) {
 	var all []string
 	err := each(c, func(r database.Rows) error { all = append(all, r.Text(0)); return nil }, sql, args...)
 	return all, err
+}
+
+// listed is how many values one statement is given to look up: on some databases
+// each is a journey.
+const listed = 16
+
+// marks are the parameters for so many values, from a number on.
+func marks(from int) string {
+	all := make([]string, listed)
+	for i := range all {
+		all[i] = fmt.Sprintf("$%d", from+i)
+	}
+	return strings.Join(all, ", ")
 }
 
 // digestOrNull is a digest as an argument; a zero one is NULL.

@@ -1,9 +1,11 @@
 package metastore
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
@@ -245,6 +247,9 @@ func (s *working) write() error {
 			} else {
 				e.Deletes = append(e.Deletes, r.deleted[k])
 			}
+		}
+		if t.early != nil {
+			slices.SortStableFunc(e.Puts, func(a, b []any) int { return cmp.Compare(number(t.early(b)), number(t.early(a))) })
 		}
 		clear(r.changed)
 		clear(r.deleted)

@@ -22,6 +22,8 @@ ALTER TABLE manifests ADD COLUMN marked INTEGER NOT NULL DEFAULT 0;     -- when 
 ALTER TABLE manifests ADD COLUMN pulled INTEGER NOT NULL DEFAULT 0;     -- the last day
 ALTER TABLE manifests ADD COLUMN untagged INTEGER NOT NULL DEFAULT 0;   -- when a tag last left it
 
+CREATE INDEX manifests_permanent ON manifests (repository_id, id) WHERE class = 'permanent-record' AND rule <> '';
+
 -- Deleted manifests, as they were. Their references stay until they are forgotten.
 CREATE TABLE graves (
   repository_id INTEGER NOT NULL,
