@@ -99,10 +99,11 @@ func mountable(v View, d identity.Digest, from string) (source string, b *Blob, 
 }
 
 // present tells whether the bytes of a blob are where they should be. Content
-// rows are taken to be: they are in the ledger's own database.
+// rows are taken to be: they are in the ledger's own database. What is under
+// quarantine is not.
 func (r *Registry) present(ctx context.Context, b *Blob) (bool, error) {
-	if b.Receipt.Store == fact.Content {
-		return true, nil
+	if b.Damaged || b.Receipt.Store == fact.Content {
+		return !b.Damaged, nil
 	}
 	present, err := r.bytes.Present(ctx, b.Receipt, b.Content, b.Size)
 	if err != nil {

@@ -30,10 +30,10 @@ type incoming struct {
 	saved int64
 	// sealed is set by seal.
 	sealed fact.Sealed
-	// placed tells that the object has been published; stale is the receipt
-	// of the stored object that it replaces, because that one is missing.
+	// placed tells that the object has been published; stale is what was
+	// stored of the same content, because that is missing or damaged.
 	placed bool
-	stale  fact.Receipt
+	stale  *Blob
 	// unused is set by record if the object turned out not to be needed.
 	unused bool
 }
@@ -156,14 +156,16 @@ func (in *incoming) place(ctx context.Context) error {
 		return fmt.Errorf("look up content: %w", err)
 	}
 	if known != nil {
-		present, err := in.r.bytes.Present(ctx, known.Receipt, known.Content, known.Size)
-		if err != nil {
-			return storage(fmt.Errorf("check stored content: %w", err))
+		present := !known.Damaged
+		if present {
+			if present, err = in.r.bytes.Present(ctx, known.Receipt, known.Content, known.Size); err != nil {
+				return storage(fmt.Errorf("check stored content: %w", err))
+			}
 		}
 		if present {
 			return nil
 		}
-		in.stale = known.Receipt
+		in.stale = known
 	}
 	if in.sealed.Receipt.Store != fact.Content && !in.placed {
 		// The locator is on disk before the object can be: see Staged.Locator.
@@ -262,9 +264,14 @@ func (in *incoming) record(v View, c *Change) error {
 		in.unused = false
 		c.AddContent(&fact.BlobStored{Digests: in.sealed.Digests, Size: in.sealed.Size, Receipt: in.sealed.Receipt}, in.sealed.Inline)
 		return in.finish(c)
-	case in.stale.Store != "" && in.stale == known.Receipt && in.placed:
+	case in.placed && in.stale != nil && sameBytes(known, in.stale):
 		in.unused = false
 		c.AddContent(&fact.BlobMoved{Blob: known.Digests.Primary(), From: known.Receipt, To: in.sealed.Receipt}, in.sealed.Inline)
+		if known.Receipt.Store == fact.Content {
+			c.Forget = append(c.Forget, known.Content)
+		}
+	case known.Damaged: // since place has looked
+		return errPlace
 	}
 	for _, d := range in.sealed.Digests {
 		have, ok := known.Digests.Get(d.Algorithm())

@@ -23,6 +23,9 @@ func (r *Repository) Manifest(ctx context.Context, ref Reference) (*Content, err
 		}
 		c = &Content{Digest: d, MediaType: m.MediaType, Size: m.Blob.Size, Subject: m.Subject,
 			plane: r.bytes, blob: m.Blob, inline: inline}
+		if ref.Tag == "" {
+			c.whole = func(ctx context.Context) error { return r.whole(ctx, m) }
+		}
 		return nil
 	})
 	if err != nil {
@@ -30,6 +33,23 @@ func (r *Repository) Manifest(ctx context.Context, ref Reference) (*Content, err
 	}
 	c.again = func(ctx context.Context) (*Content, error) { return r.Manifest(ctx, Reference{Digest: c.Digest}) }
 	return c, nil
+}
+
+// whole refuses a manifest of which something that it needs is under quarantine.
+func (r *Repository) whole(ctx context.Context, m *Manifest) error {
+	var damaged identity.Digest
+	err := r.ledger.Read(ctx, func(v View) (err error) {
+		damaged, err = v.DamagedBelow(m.Sequence)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("look for damaged content: %w", err)
+	}
+	if damaged.IsZero() {
+		return nil
+	}
+	return &Error{Code: ManifestUnknown, Message: "content of the manifest is damaged and under quarantine; pushing all of it again heals it",
+		Detail: map[string]string{"digest": damaged.String()}, Err: fact.ErrGone}
 }
 
 // lookUp finds a manifest by tag or digest, and the digest to answer with.

@@ -2,9 +2,14 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
+	"artifactstore/eventlog"
 	"artifactstore/internal/budget"
+	"artifactstore/registry/fact"
 )
 
 // ScrubOptions say how a scrub goes about it.
@@ -36,10 +41,332 @@ type ScrubReport struct {
 	Descriptors, Mended int64
 }
 
+const (
+	// scrubPage is how many byte sequences are looked up at a time.
+	scrubPage = 100
+	// scrubBatch is how many one event says were verified, and scrubBytes how
+	// many bytes are read at most before that is said.
+	scrubBatch = 500
+	scrubBytes = 1 << 30
+	// maxMissing is how many objects of a store may be missing before one was
+	// seen: beyond that the store is taken for another one, or not mounted.
+	maxMissing = 10
+	// maxAway is how many may be out of reach, one after the other.
+	maxAway = 3
+)
+
+// scrubPass is the name of the pass, and the state that is kept of it.
+const scrubPass = "scrub"
+
+// The stages of the pass.
+const (
+	stageBlobs       = "blobs"
+	stageDescriptors = "descriptors"
+	stageDeleted     = "deleted" // the descriptors of deleted manifests
+	stageDone        = ""
+)
+
+type scrubState struct {
+	Stage  string            `json:"stage"`
+	After  eventlog.Sequence `json:"after"`
+	Report ScrubReport       `json:"report"`
+}
+
 // Scrub reads all that is stored, at a pace, and compares it with its digests.
 // What is missing or wrong is not served any more, until the same content is
 // pushed again. A pass goes on where the last call stopped, whatever ended that.
-// One that ended less than an interval ago is reported as it is.
+// One that began less than an interval ago and has ended is reported as it is.
+//
+// A store of which nothing is there is left alone, with an error: it may be one
+// that is not mounted.
 func (r *Registry) Scrub(ctx context.Context, o ScrubOptions) (ScrubReport, error) {
-	return ScrubReport{}, ctx.Err()
+	s := &scrubber{r: r, o: o, seen: map[string][]*Blob{}, absent: map[string][]*Blob{}, met: map[string]bool{fact.Content: true}}
+	if err := s.begin(ctx); err != nil {
+		return s.Report, fmt.Errorf("begin a scrub: %w", err)
+	}
+	for s.Stage != stageDone {
+		err := s.step(ctx)
+		if err != nil {
+			// What was read need not be read again.
+			ctx, cancel := detached(ctx)
+			defer cancel()
+			return s.Report, errors.Join(err, s.save(ctx))
+		}
+		if o.Progress != nil {
+			o.Progress(s.Report)
+		}
+	}
+	return s.Report, nil
 }
+
+// Scrubbed is how far the current pass, or the last one, has come; a zero Began
+// means that there was none.
+func (r *Registry) Scrubbed(ctx context.Context) (ScrubReport, error) {
+	s := &scrubber{r: r}
+	err := r.ledger.Read(ctx, s.read)
+	return s.Report, err
+}
+
+// scrubber is one run of a scrub.
+type scrubber struct {
+	r *Registry
+	o ScrubOptions
+	scrubState
+	// seen are those that were found intact since the state was saved, by store.
+	seen  map[string][]*Blob
+	count int
+	bytes int64
+	// at is how far the run has come. The state stays behind it while it is
+	// not known what to think of absent and away.
+	at eventlog.Sequence
+	// absent are missing from a store of which nothing was met yet.
+	absent map[string][]*Blob
+	away   int
+	met    map[string]bool
+}
+
+func (s *scrubber) read(v View) error {
+	text, err := v.Pass(scrubPass)
+	if err != nil || text == nil {
+		return err
+	}
+	return json.Unmarshal(text, &s.scrubState)
+}
+
+// begin goes on with a pass, or begins one if it is time.
+func (s *scrubber) begin(ctx context.Context) error {
+	return s.r.ledger.Read(ctx, func(v View) error {
+		if err := s.read(v); err != nil {
+			return err
+		}
+		began := s.Report.Began
+		if s.Stage == stageDone && (began.IsZero() || v.Now().Sub(began) >= s.o.Interval) {
+			s.scrubState = scrubState{Stage: stageBlobs, Report: ScrubReport{Began: v.Now()}}
+		}
+		s.at = s.After
+		return nil
+	})
+}
+
+// step looks at one page, and saves what came of it if that has become much.
+func (s *scrubber) step(ctx context.Context) error {
+	if s.Stage == stageBlobs {
+		return s.blobs(ctx)
+	}
+	return s.descriptors(ctx)
+}
+
+func (s *scrubber) blobs(ctx context.Context) error {
+	var page []BlobItem
+	err := s.r.ledger.Read(ctx, func(v View) (err error) {
+		page, err = v.BlobItems(s.at, scrubPage)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("list stored content: %w", err)
+	}
+	for i := range page {
+		if err := s.blob(ctx, &page[i].Blob); err != nil {
+			return err
+		}
+		if s.at = page[i].Sequence; s.certain() {
+			s.After = s.at
+		}
+		if s.count >= scrubBatch || s.bytes >= scrubBytes {
+			if err := s.save(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if len(page) == scrubPage {
+		return nil
+	}
+	for store := range s.absent {
+		if err := s.settle(ctx, store); err != nil {
+			return err
+		}
+	}
+	s.Report.Unread += int64(s.away)
+	s.away = 0
+	return s.turn(ctx, stageDescriptors)
+}
+
+// certain tells whether it is known what to think of all that was looked at.
+func (s *scrubber) certain() bool { return len(s.absent) == 0 && s.away == 0 }
+
+// turn saves the state at the beginning of a stage.
+func (s *scrubber) turn(ctx context.Context, stage string) error {
+	s.Stage, s.After, s.at = stage, 0, 0
+	return s.save(ctx)
+}
+
+// blob looks at one byte sequence.
+func (s *scrubber) blob(ctx context.Context, b *Blob) error {
+	store := b.Receipt.Store
+	found, cause, err := s.r.examine(ctx, b, true, s.o.Pace)
+	if err != nil {
+		return err
+	}
+	if errors.Is(cause, fact.ErrUnavailable) {
+		if s.away++; s.away >= maxAway {
+			s.away = 0
+			return fmt.Errorf("store %q cannot be reached; the scrub goes on later: %w", store, cause)
+		}
+		return nil
+	}
+	s.Report.Unread += int64(s.away)
+	s.away = 0
+	switch found {
+	case unread:
+		s.Report.Unread++
+		s.r.opts.Log.Error("stored bytes could not be read; they are tried again in the next pass",
+			"blob", b.Digests.Primary().String(), "store", store, "locator", b.Receipt.Locator, "error", cause)
+		return nil
+	case intact:
+		s.seen[store] = append(s.seen[store], b)
+		s.count++
+		s.bytes += b.Size
+		s.Report.Verified++
+		s.Report.Bytes += b.Size
+	case missing:
+		if !s.met[store] && !b.Damaged {
+			if s.absent[store] = append(s.absent[store], b); len(s.absent[store]) > maxMissing {
+				return notThere(store)
+			}
+			return nil
+		}
+	}
+	if found != missing {
+		s.met[store] = true
+		if err := s.settle(ctx, store); err != nil {
+			return err
+		}
+	}
+	if found == intact {
+		return nil
+	}
+	return s.condemn(ctx, b)
+}
+
+// notThere says that a store looks like another one.
+func notThere(store string) error {
+	return fmt.Errorf("more than %d objects are missing from store %q, and none was found: is it mounted, and is it the store of this registry? "+
+		"Nothing was marked as damaged", maxMissing, store)
+}
+
+// settle says of those that are missing from a store that they are.
+func (s *scrubber) settle(ctx context.Context, store string) error {
+	for _, b := range s.absent[store] {
+		if err := s.condemn(ctx, b); err != nil {
+			return err
+		}
+	}
+	delete(s.absent, store)
+	return nil
+}
+
+func (s *scrubber) condemn(ctx context.Context, b *Blob) error {
+	if b.Damaged {
+		return nil
+	}
+	done, err := s.r.condemn(ctx, b, true, s.o.Pace)
+	if done {
+		s.Report.Damaged++
+	}
+	return err
+}
+
+// save says which were found intact and how far the pass has come, all at once.
+func (s *scrubber) save(ctx context.Context) error {
+	var keys Keys
+	for _, blobs := range s.seen {
+		for _, b := range blobs {
+			keys.Digests = append(keys.Digests, b.Digests.Primary())
+		}
+	}
+	var next scrubState
+	err := s.r.ledger.Update(ctx, System, keys, func(v View) (*Change, error) {
+		c := new(Change)
+		next = s.scrubState
+		for store, blobs := range s.seen {
+			healed, err := confirmed(v, c, store, blobs)
+			if err != nil {
+				return nil, err
+			}
+			next.Report.Healed += healed
+		}
+		if next.Stage == stageDone {
+			next.Report.Ended = v.Now()
+		}
+		text, err := json.Marshal(next)
+		if err != nil {
+			return nil, err
+		}
+		c.Working.Passes = map[string][]byte{scrubPass: text}
+		return c, nil
+	})
+	if err != nil {
+		return fmt.Errorf("save the scrub: %w", err)
+	}
+	s.scrubState = next
+	clear(s.seen)
+	s.count, s.bytes = 0, 0
+	return nil
+}
+
+// descriptors looks at a page of referrers.
+func (s *scrubber) descriptors(ctx context.Context) error {
+	page, next, err := s.r.descriptorPage(ctx, s.Stage == stageDeleted, s.at)
+	if err != nil {
+		return err
+	}
+	for i := range page {
+		if err := s.descriptor(ctx, &page[i]); err != nil {
+			return err
+		}
+		s.After, s.at = page[i].Sequence, page[i].Sequence
+	}
+	switch {
+	case next != 0:
+		s.After, s.at = next, next
+		return s.save(ctx)
+	case s.Stage == stageDescriptors:
+		return s.turn(ctx, stageDeleted)
+	}
+	return s.turn(ctx, stageDone)
+}
+
+func (s *scrubber) descriptor(ctx context.Context, item *DescriptorItem) error {
+	c, err := s.r.compareDescriptor(ctx, item, s.o.Pace)
+	if err != nil {
+		return err
+	}
+	s.Report.Descriptors++
+	if c.problem == "" {
+		return nil
+	}
+	if c.want == nil {
+		s.Report.Unread++
+		s.r.opts.Log.Error("the descriptor of a referrer is wrong, and its manifest is not there to make it anew",
+			"repository", item.Repository, "manifest", item.Digest.String(), "problem", c.problem)
+		return nil
+	}
+	done, err := s.r.mend(ctx, item, c.want)
+	if done {
+		s.Report.Mended++
+	}
+	return err
+}
+
+// descriptorPage lists manifests that have a subject.
+func (r *Registry) descriptorPage(ctx context.Context, deleted bool, after eventlog.Sequence) (page []DescriptorItem, next eventlog.Sequence, err error) {
+	err = r.ledger.Read(ctx, func(v View) (err error) {
+		page, next, err = v.Descriptors(deleted, after, scrubPage)
+		return err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("list referrers: %w", err)
+	}
+	return page, next, nil
+}
+
