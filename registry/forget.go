@@ -17,15 +17,7 @@ import (
 // It refuses (Denied) what a hold freezes, whoever asks. The caller has looked the
 // manifest up in this very view.
 func forgetManifest(v View, c *Change, repository string, m *Manifest, cause string) (more bool, err error) {
-	holds, err := binding(v, repository)
-	if err != nil {
-		return false, err
-	}
-	on, err := manifestHolds(v, repository, m, holds)
-	if err == nil {
-		err = held("the manifest", on)
-	}
-	if err != nil {
+	if err := spared(v, repository, m); err != nil {
 		return false, err
 	}
 	primary := m.Blob.Digests.Primary()
@@ -40,21 +32,36 @@ func forgetManifest(v View, c *Change, repository string, m *Manifest, cause str
 	if page.More {
 		return true, nil
 	}
-	c.Add(&fact.ManifestForgotten{Repository: repository, Manifest: primary, Cause: cause})
+	return false, forgetUntagged(v, c, repository, m, cause)
+}
+
+// spared is the refusal for a manifest that a hold freezes.
+func spared(v View, repository string, m *Manifest) error {
+	holds, err := binding(v, repository)
+	if err != nil {
+		return err
+	}
+	on, err := manifestHolds(v, repository, m, holds)
+	if err != nil {
+		return err
+	}
+	return held("the manifest", on)
+}
+
+// forgetUntagged is forgetManifest for one that no hold freezes and no tag names.
+func forgetUntagged(v View, c *Change, repository string, m *Manifest, cause string) error {
+	c.Add(&fact.ManifestForgotten{Repository: repository, Manifest: m.Blob.Digests.Primary(), Cause: cause})
 	if !m.Subject.IsZero() {
 		c.Forget = append(c.Forget, m.Sequence) // its descriptor
 	}
 	if err := c.give(v, &m.Blob); err != nil {
-		return false, err
+		return err
 	}
 	native, err := v.Blob(m.Native)
-	if err != nil {
-		return false, fmt.Errorf("look up native form: %w", err)
+	if err != nil || native == nil {
+		return err
 	}
-	if native == nil {
-		return false, nil
-	}
-	return false, c.give(v, native)
+	return c.give(v, native)
 }
 
 // give says that the change takes away one of the things that keep a byte
@@ -65,7 +72,7 @@ func (c *Change) give(v View, b *Blob) error {
 		c.given = map[eventlog.Sequence]int{}
 	}
 	c.given[b.Sequence]++
-	given := c.given[b.Sequence]
+	given := c.given[b.Sequence] + c.givenBefore[b.Sequence]
 	n, err := v.Keepers(b, given+1)
 	if err != nil {
 		return fmt.Errorf("look up what keeps a blob: %w", err)
@@ -79,6 +86,7 @@ func (c *Change) give(v View, b *Blob) error {
 
 // forgetBlob forgets a byte sequence that nothing keeps.
 func (c *Change) forgetBlob(b *Blob) {
+	c.forgotten = append(c.forgotten, b.Sequence)
 	c.Add(&fact.BlobForgotten{Blob: b.Digests.Primary(), Size: b.Size, Receipt: b.Receipt})
 	if b.Receipt.Store == fact.Content {
 		c.Forget = append(c.Forget, b.Content)

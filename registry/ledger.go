@@ -68,8 +68,10 @@ type Change struct {
 	// Durable makes a change without events reach the disk as well.
 	Durable bool
 
-	// given counts what the change takes away of what keeps byte sequences.
-	given map[eventlog.Sequence]int
+	// given counts what the change takes away of what keeps byte sequences,
+	// givenBefore what was to be taken away before; forgotten are those that go.
+	given, givenBefore map[eventlog.Sequence]int
+	forgotten          []eventlog.Sequence
 }
 
 // Entry is an event to be.

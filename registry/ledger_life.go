@@ -117,11 +117,21 @@ type Erasure struct {
 	Time    time.Time
 }
 
-// Edge is a manifest that keeps another one, or is kept by it.
+// ErasurePlace is a position in the list of erasures; the zero value is its start.
+type ErasurePlace struct {
+	Time int64 // microseconds since 1970 UTC
+	By   eventlog.Sequence
+}
+
+// Place is where the erasure stands.
+func (e *Erasure) Place() ErasurePlace { return ErasurePlace{e.Time.UnixMicro(), e.By} }
+
+// Edge is a manifest that references something.
 type Edge struct {
 	Manifest identity.Digest // primary digest of the pushed bytes
 	Digest   identity.Digest // by which it was pushed
-	Role     string          // "manifest" or "subject"
+	Role     string          // "config", "layer" or "manifest"
+	Deleted  bool            // it can still be put back
 }
 
 // LifeView reads what keeps things and what lets them go. Lists have at most
@@ -183,19 +193,25 @@ type LifeView interface {
 	// TagStates follow a name in byte order.
 	TagStates(repository, after string, limit int) ([]TagState, error)
 	// Parents are the manifests of the repository that reference one of the
-	// digests as a manifest, oldest first.
+	// digests: first those that are there, then deleted ones.
 	Parents(repository string, digests identity.DigestSet, limit int) ([]Edge, error)
+	// ReferenceCount is how many references a manifest has, by its put event.
+	ReferenceCount(manifest eventlog.Sequence) (int, error)
 
 	// Grave finds a deleted manifest of a repository.
 	Grave(repository string, d identity.Digest) (*Grave, error)
-	// Graves are those of all repositories after a sequence of their put
-	// event that were deleted before a time.
-	Graves(after eventlog.Sequence, before time.Time, limit int) ([]GraveItem, error)
-	// GravesIn are those of one repository.
+	// Graves are those of all repositories after a sequence of their put event.
+	Graves(after eventlog.Sequence, limit int) ([]GraveItem, error)
+	// GravesIn are those of one repository. GravesBefore come newest first: those
+	// that were put before a sequence; 0 begins at the end.
 	GravesIn(repository string, after eventlog.Sequence, limit int) ([]Grave, error)
+	GravesBefore(repository string, before eventlog.Sequence, limit int) ([]Grave, error)
+	// GravesOf are those of which a byte sequence is the pushed bytes or the
+	// native form.
+	GravesOf(b *Blob, limit int) ([]GraveItem, error)
 
-	// Erasures were given up before a time, oldest first.
-	Erasures(before time.Time, limit int) ([]Erasure, error)
+	// Erasures follow a place and were given up before a time, oldest first.
+	Erasures(after ErasurePlace, before time.Time, limit int) ([]Erasure, error)
 	// Erasure returns one by the event that gave it up, or nil.
 	Erasure(by eventlog.Sequence) (*Erasure, error)
 	// ErasuresOf are those of the objects with a primary digest.

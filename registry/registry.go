@@ -51,6 +51,14 @@ type Options struct {
 	DeleteDisabled bool
 	// UploadExpiry is how long an upload session lives; default 24 h.
 	UploadExpiry time.Duration
+	// SweepGrace is how long a blob that no manifest uses stays condemned before
+	// its repository loses it; default 24 h. What was deleted stays for the
+	// grace of the retention rules.
+	SweepGrace time.Duration
+	// EraseDelay is how long the object of what was forgotten stays in its
+	// store; default 24 h. It should be longer than backups take and links to
+	// objects are good for.
+	EraseDelay time.Duration
 	// MaxManifest is the size limit of a manifest in bytes; default 4 MiB.
 	MaxManifest int64
 	// Budget bounds the memory for parsing; nil means no bound.
@@ -77,6 +85,12 @@ type Registry struct {
 func New(ctx context.Context, ledger Ledger, bytes Bytes, opts Options) (*Registry, error) {
 	if opts.UploadExpiry == 0 {
 		opts.UploadExpiry = 24 * time.Hour
+	}
+	if opts.SweepGrace == 0 {
+		opts.SweepGrace = defaultSweepGrace
+	}
+	if opts.EraseDelay == 0 {
+		opts.EraseDelay = defaultEraseDelay
 	}
 	if opts.MaxManifest == 0 {
 		opts.MaxManifest = 4 << 20

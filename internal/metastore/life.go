@@ -140,30 +140,39 @@ func (v *view) DamagedBlobs(after eventlog.Sequence, limit int) ([]registry.Blob
 }
 
 // Parents implements registry.LifeView.
-func (v *view) Parents(repository string, digests identity.DigestSet, limit int) ([]registry.Edge, error) {
+func (v *view) Parents(repository string, set identity.DigestSet, limit int) ([]registry.Edge, error) {
 	id, err := v.repositoryID(repository)
 	if err != nil || id == 0 {
 		return nil, err
 	}
 	var all []registry.Edge
-	for _, d := range digests {
-		more, err := collect(v, func(r database.Rows) (registry.Edge, error) {
-			e := registry.Edge{Role: r.Text(2)}
-			var err error
-			if e.Manifest, err = identity.Parse(r.Text(0)); err == nil {
-				e.Digest, err = identity.Parse(r.Text(1))
+	for _, table := range []string{"manifests", "graves"} {
+		for _, d := range set {
+			if len(all) >= limit {
+				break
 			}
-			return e, err
-		}, `SELECT b.blake3, m.digest, f.role FROM manifest_references f
-			JOIN manifests m ON m.id = f.manifest_id
-			JOIN blobs b ON b.id = m.blob_id
-			WHERE f.digest = $1 AND f.repository_id = $2 ORDER BY f.manifest_id, f.ordinal LIMIT $3`, d.String(), id, int64(limit))
-		if err != nil {
-			return nil, err
+			more, err := collect(v, func(r database.Rows) (registry.Edge, error) {
+				e := registry.Edge{Role: r.Text(2), Deleted: table == "graves"}
+				return e, digests(r, map[int]*identity.Digest{0: &e.Manifest, 1: &e.Digest})
+			}, `SELECT b.blake3, m.digest, f.role FROM manifest_references f
+				JOIN `+table+` m ON m.id = f.manifest_id
+				JOIN blobs b ON b.id = m.blob_id
+				WHERE f.digest = $1 AND f.repository_id = $2 ORDER BY f.manifest_id, f.ordinal LIMIT $3`,
+				d.String(), id, int64(limit-len(all)))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, more...)
 		}
-		all = append(all, more...)
 	}
-	return all[:min(limit, len(all))], nil
+	return all, nil
+}
+
+// ReferenceCount implements registry.LifeView.
+func (v *view) ReferenceCount(manifest eventlog.Sequence) (n int, err error) {
+	_, err = one(v.conn, func(r database.Rows) error { n = int(r.Int(0)); return nil },
+		"SELECT count(*) FROM manifest_references WHERE manifest_id = $1", int64(manifest))
+	return n, err
 }
 
 // TagStates implements registry.LifeView. A tag's last move is in its history.

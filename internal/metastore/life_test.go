@@ -94,7 +94,7 @@ func TestLifeOfThings(t *testing.T) {
 		if b, err := v.Blob(primary("layer")); b == nil || !b.Damaged || err != nil {
 			t.Errorf("the damaged blob is %+v, %v", b, err)
 		}
-		due, err := v.Erasures(time.Now().Add(time.Hour), 10)
+		due, err := v.Erasures(registry.ErasurePlace{}, time.Now().Add(time.Hour), 10)
 		if len(due) != 1 || due[0].Receipt != stray || due[0].Size != 5 || err != nil {
 			t.Errorf("objects to be deleted: %+v, %v", due, err)
 		}
@@ -115,7 +115,7 @@ func TestLifeOfThings(t *testing.T) {
 // erasing is the event that gave up the one object that is to be deleted.
 func erasing(t testing.TB, s *store) (by uint64) {
 	s.read(t, func(v registry.View) error {
-		due, err := v.Erasures(time.Now().Add(time.Hour), 10)
+		due, err := v.Erasures(registry.ErasurePlace{}, time.Now().Add(time.Hour), 10)
 		if len(due) == 1 {
 			by = uint64(due[0].By)
 		}

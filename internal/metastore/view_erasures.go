@@ -48,9 +48,9 @@ func scanErasure(r database.Rows) (registry.Erasure, error) {
 }
 
 // Erasures implements registry.LifeView.
-func (v *view) Erasures(before time.Time, limit int) ([]registry.Erasure, error) {
-	return collect(v, scanErasure, "SELECT "+erasureColumns+" FROM erasures WHERE time < $1 ORDER BY time, id LIMIT $2",
-		before.UnixMicro(), int64(limit))
+func (v *view) Erasures(after registry.ErasurePlace, before time.Time, limit int) ([]registry.Erasure, error) {
+	return collect(v, scanErasure, "SELECT "+erasureColumns+" FROM erasures WHERE (time, id) > ($1, $2) AND time < $3 ORDER BY time, id LIMIT $4",
+		after.Time, int64(after.By), before.UnixMicro(), int64(limit))
 }
 
 // Erasure implements registry.LifeView.

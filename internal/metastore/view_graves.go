@@ -3,7 +3,6 @@ package metastore
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"artifactstore/eventlog"
 	"artifactstore/internal/metastore/database"
@@ -105,21 +104,41 @@ func (v *view) Grave(repository string, d identity.Digest) (*registry.Grave, err
 }
 
 // Graves implements registry.LifeView.
-func (v *view) Graves(after eventlog.Sequence, before time.Time, limit int) ([]registry.GraveItem, error) {
-	return collect(v, func(r database.Rows) (registry.GraveItem, error) {
-		g, err := scanGrave(r)
-		return registry.GraveItem{Repository: scanState(r, pastManifest+2), Grave: g}, err
-	}, "SELECT "+blobColumns+", "+graveColumns+", "+stateColumns+`
-		FROM graves m
+func (v *view) Graves(after eventlog.Sequence, limit int) ([]registry.GraveItem, error) {
+	return collect(v, scanGraveItem, graveItem+`
+		FROM (SELECT * FROM graves WHERE id > $1 ORDER BY id LIMIT $2) m
 		JOIN blobs b ON b.id = m.blob_id
 		JOIN repositories r ON r.id = m.repository_id
-		WHERE m.id > $1 AND m.deleted < $2 ORDER BY m.id LIMIT $3`, int64(after), before.UnixMicro(), int64(limit))
+		ORDER BY m.id`, int64(after), int64(limit))
+}
+
+const graveItem = "SELECT " + blobColumns + ", " + graveColumns + ", " + stateColumns
+
+func scanGraveItem(r database.Rows) (registry.GraveItem, error) {
+	g, err := scanGrave(r)
+	return registry.GraveItem{Repository: scanState(r, pastManifest+2), Grave: g}, err
+}
+
+// GravesOf implements registry.LifeView.
+func (v *view) GravesOf(b *registry.Blob, limit int) ([]registry.GraveItem, error) {
+	return collect(v, scanGraveItem, graveItem+`
+		FROM (SELECT * FROM graves WHERE blob_id = $1 UNION ALL SELECT * FROM graves WHERE native = $2) m
+		JOIN blobs b ON b.id = m.blob_id
+		JOIN repositories r ON r.id = m.repository_id
+		ORDER BY m.id LIMIT $3`, int64(b.Sequence), b.Digests.Primary().String(), int64(limit))
 }
 
 // GravesIn implements registry.LifeView.
 func (v *view) GravesIn(repository string, after eventlog.Sequence, limit int) ([]registry.Grave, error) {
-	return collect(v, scanGrave, "SELECT "+blobColumns+", "+graveColumns+`
-		FROM graves m
-		JOIN blobs b ON b.id = m.blob_id
-		WHERE m.repository_id = `+repositoryNamed+` AND m.id > $2 ORDER BY m.id LIMIT $3`, repository, int64(after), int64(limit))
+	return collect(v, scanGrave, gravesIn+" AND m.id > $2 ORDER BY m.id LIMIT $3", repository, int64(after), int64(limit))
 }
+
+// GravesBefore implements registry.LifeView.
+func (v *view) GravesBefore(repository string, before eventlog.Sequence, limit int) ([]registry.Grave, error) {
+	return collect(v, scanGrave, gravesIn+" AND m.id < $2 ORDER BY m.id DESC LIMIT $3", repository, beforeOrEnd(before), int64(limit))
+}
+
+const gravesIn = "SELECT " + blobColumns + ", " + graveColumns + `
+	FROM graves m
+	JOIN blobs b ON b.id = m.blob_id
+	WHERE m.repository_id = ` + repositoryNamed

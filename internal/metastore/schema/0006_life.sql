@@ -50,6 +50,7 @@ CREATE TABLE graves (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX graves_blob ON graves (blob_id);
 CREATE INDEX graves_native ON graves (native);
+CREATE INDEX graves_newest ON graves (repository_id, id);
 
 CREATE TABLE holds (
   repository_id INTEGER NOT NULL,
