@@ -49,6 +49,8 @@ type Options struct {
 	AllowSparse bool
 	// DeleteDisabled refuses the deletion of tags, manifests and blobs by clients.
 	DeleteDisabled bool
+	// AllowErase allows operators to erase manifests for a legal cause.
+	AllowErase bool
 	// UploadExpiry is how long an upload session lives; default 24 h.
 	UploadExpiry time.Duration
 	// SweepGrace is how long a blob that no manifest uses stays condemned before
