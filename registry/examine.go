@@ -59,6 +59,44 @@ func (r *Registry) examine(ctx context.Context, b *Blob, deep bool, pace *budget
 	return unread, cause, nil
 }
 
+// errUninhabited: whatever is missing from a store may not be, since nothing at all
+// of this registry was found there.
+var errUninhabited = errors.New("nothing of this registry is in the store: it may not be mounted, or be another one")
+
+// inhabited remembers in which stores something of this registry was found.
+type inhabited map[string]bool
+
+// has looks for one object that the registry knows.
+func (i inhabited) has(ctx context.Context, r *Registry, store string) (bool, error) {
+	there, known := i[store]
+	if known || store == fact.Content {
+		return there || !known, nil
+	}
+	for after := ""; !there; {
+		page, err := r.bytes.Objects(ctx, store, after, fsckPage)
+		if err != nil {
+			return false, fmt.Errorf("look into store %q: %w", store, err)
+		}
+		var locators []string
+		for _, o := range page {
+			locators, after = append(locators, o.Locator), o.Name
+		}
+		err = r.ledger.Read(ctx, func(v View) error {
+			named, err := v.Named(store, locators)
+			there = len(named) > 0
+			return err
+		})
+		if err != nil {
+			return false, err
+		}
+		if len(page) < fsckPage {
+			break
+		}
+	}
+	i[store] = there
+	return there, nil
+}
+
 // sameBytes tells whether a blob is still where it was when its bytes were looked at.
 func sameBytes(now, seen *Blob) bool {
 	return now != nil && now.Sequence == seen.Sequence && now.Receipt == seen.Receipt && now.Content == seen.Content

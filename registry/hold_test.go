@@ -331,3 +331,23 @@ func TestStoreThatIsAwayIsUnavailable(t *testing.T) {
 	refused(t, err, registry.Unavailable)
 	refused(t, two.CancelUpload(t.Context(), token), registry.Unavailable)
 }
+
+// TestStoreThatIsBeingLookedAfterIsUnavailable: what its operator began is not done.
+func TestStoreThatIsBeingLookedAfterIsUnavailable(t *testing.T) {
+	w := open(t, registry.Options{})
+	r := w.repo(t, "demo")
+	push(t, r, large)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.ledger.Rebuild(ctx, nil); err == nil {
+		t.Fatal("the rebuild was not interrupted")
+	}
+	_, err := r.Blob(t.Context(), digest(large))
+	refused(t, err, registry.Unavailable)
+	_, err = r.PushBlob(t.Context(), digest("other"), whole("other"))
+	refused(t, err, registry.Unavailable)
+	must(t, w.ledger.Rebuild(t.Context(), nil))
+	if read(t, r, digest(large)) != large {
+		t.Error("other bytes")
+	}
+}

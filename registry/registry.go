@@ -196,6 +196,8 @@ func storage(err error) error {
 		return &Error{Code: Unavailable, Message: "the registry lost its database while it was storing this, and does not know whether it did; ask again", Err: err}
 	case errors.Is(err, fact.ErrUnavailable):
 		return &Error{Code: Unavailable, Message: "the registry cannot reach its storage now; try again", Err: err}
+	case errors.Is(err, fact.ErrUnusable):
+		return &Error{Code: Unavailable, Message: "the registry is being looked after by its operator; try again later", Err: err}
 	case errors.Is(err, fact.ErrBroken):
 		return &Error{Code: Unavailable, Message: "the registry takes no pushes until its operator has looked after its storage", Err: err}
 	}

@@ -48,11 +48,6 @@ const (
 	// many bytes are read at most before that is said.
 	scrubBatch = 500
 	scrubBytes = 1 << 30
-	// maxMissing is how many objects of a store may be missing before one was
-	// seen: beyond that the store is taken for another one, or not mounted.
-	maxMissing = 10
-	// maxAway is how many may be out of reach, one after the other.
-	maxAway = 3
 )
 
 // scrubPass is the name of the pass, and the state that is kept of it.
@@ -67,8 +62,10 @@ const (
 )
 
 type scrubState struct {
-	Stage  string            `json:"stage"`
-	After  eventlog.Sequence `json:"after"`
+	Stage string            `json:"stage"`
+	After eventlog.Sequence `json:"after"`
+	// Away is what could not be reached when the pass stopped there.
+	Away   eventlog.Sequence `json:"away,omitempty"`
 	Report ScrubReport       `json:"report"`
 }
 
@@ -77,10 +74,11 @@ type scrubState struct {
 // pushed again. A pass goes on where the last call stopped, whatever ended that.
 // One that began less than an interval ago and has ended is reported as it is.
 //
-// A store of which nothing is there is left alone, with an error: it may be one
-// that is not mounted.
+// What is missing from a store in which nothing of this registry was found is
+// left as it is: the store may not be mounted. While a store cannot be reached
+// the pass stops with an error.
 func (r *Registry) Scrub(ctx context.Context, o ScrubOptions) (ScrubReport, error) {
-	s := &scrubber{r: r, o: o, seen: map[string][]*Blob{}, absent: map[string][]*Blob{}, met: map[string]bool{fact.Content: true}}
+	s := &scrubber{r: r, o: o, seen: map[string][]*Blob{}, inhabited: inhabited{}}
 	if err := s.begin(ctx); err != nil {
 		return s.Report, fmt.Errorf("begin a scrub: %w", err)
 	}
@@ -116,13 +114,7 @@ type scrubber struct {
 	seen  map[string][]*Blob
 	count int
 	bytes int64
-	// at is how far the run has come. The state stays behind it while it is
-	// not known what to think of absent and away.
-	at eventlog.Sequence
-	// absent are missing from a store of which nothing was met yet.
-	absent map[string][]*Blob
-	away   int
-	met    map[string]bool
+	inhabited
 }
 
 func (s *scrubber) read(v View) error {
@@ -143,7 +135,6 @@ func (s *scrubber) begin(ctx context.Context) error {
 		if s.Stage == stageDone && (began.IsZero() || v.Now().Sub(began) >= s.o.Interval) {
 			s.scrubState = scrubState{Stage: stageBlobs, Report: ScrubReport{Began: v.Now()}}
 		}
-		s.at = s.After
 		return nil
 	})
 }
@@ -159,7 +150,7 @@ func (s *scrubber) step(ctx context.Context) error {
 func (s *scrubber) blobs(ctx context.Context) error {
 	var page []BlobItem
 	err := s.r.ledger.Read(ctx, func(v View) (err error) {
-		page, err = v.BlobItems(s.at, scrubPage)
+		page, err = v.BlobItems(s.After, scrubPage)
 		return err
 	})
 	if err != nil {
@@ -169,9 +160,7 @@ func (s *scrubber) blobs(ctx context.Context) error {
 		if err := s.blob(ctx, &page[i].Blob); err != nil {
 			return err
 		}
-		if s.at = page[i].Sequence; s.certain() {
-			s.After = s.at
-		}
+		s.After = page[i].Sequence
 		if s.count >= scrubBatch || s.bytes >= scrubBytes {
 			if err := s.save(ctx); err != nil {
 				return err
@@ -181,22 +170,12 @@ func (s *scrubber) blobs(ctx context.Context) error {
 	if len(page) == scrubPage {
 		return nil
 	}
-	for store := range s.absent {
-		if err := s.settle(ctx, store); err != nil {
-			return err
-		}
-	}
-	s.Report.Unread += int64(s.away)
-	s.away = 0
 	return s.turn(ctx, stageDescriptors)
 }
 
-// certain tells whether it is known what to think of all that was looked at.
-func (s *scrubber) certain() bool { return len(s.absent) == 0 && s.away == 0 }
-
 // turn saves the state at the beginning of a stage.
 func (s *scrubber) turn(ctx context.Context, stage string) error {
-	s.Stage, s.After, s.at = stage, 0, 0
+	s.Stage, s.After, s.Away = stage, 0, 0
 	return s.save(ctx)
 }
 
@@ -207,73 +186,38 @@ func (s *scrubber) blob(ctx context.Context, b *Blob) error {
 	if err != nil {
 		return err
 	}
-	if errors.Is(cause, fact.ErrUnavailable) {
-		if s.away++; s.away >= maxAway {
-			s.away = 0
-			return fmt.Errorf("store %q cannot be reached; the scrub goes on later: %w", store, cause)
-		}
-		return nil
+	if errors.Is(cause, fact.ErrUnavailable) && s.Away != b.Sequence {
+		s.Away = b.Sequence
+		return fmt.Errorf("store %q cannot be reached; the scrub goes on later: %w", store, cause)
 	}
-	s.Report.Unread += int64(s.away)
-	s.away = 0
-	switch found {
-	case unread:
+	if found == missing && !b.Damaged {
+		there, err := s.has(ctx, s.r, store)
+		if err != nil {
+			return err
+		}
+		if !there {
+			found, cause = unread, errUninhabited
+		}
+	}
+	switch {
+	case found == unread:
 		s.Report.Unread++
 		s.r.opts.Log.Error("stored bytes could not be read; they are tried again in the next pass",
 			"blob", b.Digests.Primary().String(), "store", store, "locator", b.Receipt.Locator, "error", cause)
-		return nil
-	case intact:
+	case found == intact:
 		s.seen[store] = append(s.seen[store], b)
 		s.count++
 		s.bytes += b.Size
 		s.Report.Verified++
 		s.Report.Bytes += b.Size
-	case missing:
-		if !s.met[store] && !b.Damaged {
-			if s.absent[store] = append(s.absent[store], b); len(s.absent[store]) > maxMissing {
-				return notThere(store)
-			}
-			return nil
+	case !b.Damaged:
+		done, err := s.r.condemn(ctx, b, true, s.o.Pace)
+		if done {
+			s.Report.Damaged++
 		}
+		return err
 	}
-	if found != missing {
-		s.met[store] = true
-		if err := s.settle(ctx, store); err != nil {
-			return err
-		}
-	}
-	if found == intact {
-		return nil
-	}
-	return s.condemn(ctx, b)
-}
-
-// notThere says that a store looks like another one.
-func notThere(store string) error {
-	return fmt.Errorf("more than %d objects are missing from store %q, and none was found: is it mounted, and is it the store of this registry? "+
-		"Nothing was marked as damaged", maxMissing, store)
-}
-
-// settle says of those that are missing from a store that they are.
-func (s *scrubber) settle(ctx context.Context, store string) error {
-	for _, b := range s.absent[store] {
-		if err := s.condemn(ctx, b); err != nil {
-			return err
-		}
-	}
-	delete(s.absent, store)
 	return nil
-}
-
-func (s *scrubber) condemn(ctx context.Context, b *Blob) error {
-	if b.Damaged {
-		return nil
-	}
-	done, err := s.r.condemn(ctx, b, true, s.o.Pace)
-	if done {
-		s.Report.Damaged++
-	}
-	return err
 }
 
 // save says which were found intact and how far the pass has come, all at once.
@@ -316,7 +260,7 @@ func (s *scrubber) save(ctx context.Context) error {
 
 // descriptors looks at a page of referrers.
 func (s *scrubber) descriptors(ctx context.Context) error {
-	page, next, err := s.r.descriptorPage(ctx, s.Stage == stageDeleted, s.at)
+	page, next, err := s.r.descriptorPage(ctx, s.Stage == stageDeleted, s.After)
 	if err != nil {
 		return err
 	}
@@ -324,11 +268,11 @@ func (s *scrubber) descriptors(ctx context.Context) error {
 		if err := s.descriptor(ctx, &page[i]); err != nil {
 			return err
 		}
-		s.After, s.at = page[i].Sequence, page[i].Sequence
+		s.After = page[i].Sequence
 	}
 	switch {
 	case next != 0:
-		s.After, s.at = next, next
+		s.After = next
 		return s.save(ctx)
 	case s.Stage == stageDescriptors:
 		return s.turn(ctx, stageDeleted)
@@ -369,4 +313,3 @@ func (r *Registry) descriptorPage(ctx context.Context, deleted bool, after event
 	}
 	return page, next, nil
 }
-

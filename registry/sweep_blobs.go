@@ -9,7 +9,8 @@ import (
 	"artifactstore/registry/fact"
 )
 
-// links is the phase about blobs that no manifest of their repository uses.
+// links is the phase about blobs that no manifest of their repository uses. What a
+// deleted repository has stays as it is: it is put back or goes as a whole.
 func (s *sweep) links(ctx context.Context) error {
 	return walk(ctx, s, func(v View, c *Change, after LinkPlace, limit int) (turn[LinkPlace], error) {
 		t := turn[LinkPlace]{place: after}
@@ -54,7 +55,7 @@ type linkStep struct {
 func (l *linkStep) decide(item *LinkItem) error {
 	condemned := !item.Due.IsZero()
 	switch {
-	case item.Used && !condemned:
+	case item.Used && !condemned, !item.Repository.Deleted.IsZero():
 		return nil
 	case item.Used:
 		// A manifest that was put back uses it.

@@ -9,7 +9,8 @@ import (
 	"artifactstore/registry/fact"
 )
 
-// graves is the phase about deleted manifests.
+// graves is the phase about deleted manifests, other than those of deleted
+// repositories.
 func (s *sweep) graves(ctx context.Context) error {
 	return walk(ctx, s, func(v View, c *Change, after eventlog.Sequence, limit int) (turn[eventlog.Sequence], error) {
 		t := turn[eventlog.Sequence]{place: after}
@@ -24,7 +25,7 @@ func (s *sweep) graves(ctx context.Context) error {
 		f := forgetStep{s: s, v: v, c: c, counts: &t.SweepCounts, keys: &t.keys}
 		for i := range items {
 			g := &items[i].Grave
-			if trusted.Sub(g.Deleted) < grace {
+			if trusted.Sub(g.Deleted) < grace || !items[i].Repository.Deleted.IsZero() {
 				t.Visited++
 			} else if rest, err := f.forget(items[i].Repository.Name, &g.Manifest); rest || err != nil {
 				t.more = rest

@@ -126,28 +126,29 @@ func (s *sweep) erased(ctx context.Context, name string, after ErasurePlace, don
 }
 
 // eraseDone makes the events of objects that are gone. Another sweep may have
-// told of some.
+// told of some, and between them lie those that could not be deleted.
 func eraseDone(v View, after ErasurePlace, done []Erasure) (*Change, error) {
 	gone := make(map[ErasurePlace]bool, len(done))
 	for _, e := range done {
 		gone[e.Place()] = true
 	}
-	last := done[len(done)-1].Time
-	// Failed ones lie between those that are done.
+	last := done[len(done)-1]
 	c := new(Change)
-	for len(gone) > 0 {
-		page, err := v.Erasures(after, last.Add(time.Microsecond), len(done))
+	for after != last.Place() {
+		page, err := v.Erasures(after, last.Time.Add(time.Microsecond), len(done))
 		if err != nil {
 			return nil, fmt.Errorf("look up erasures: %w", err)
 		}
+		if len(page) == 0 {
+			break
+		}
 		for _, e := range page {
-			if gone[e.Place()] {
+			if after = e.Place(); gone[after] {
 				c.Add(&fact.BlobErased{Blob: e.Blob, Receipt: e.Receipt, By: uint64(e.By)})
 			}
-			after = e.Place()
-		}
-		if len(page) < len(done) {
-			break
+			if after == last.Place() {
+				break
+			}
 		}
 	}
 	return c, nil

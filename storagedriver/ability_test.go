@@ -60,8 +60,9 @@ func found(t *testing.T, d storagedriver.Driver, want bool) {
 	lister, lists := storagedriver.Find[storagedriver.Lister](d)
 	releaser, releases := storagedriver.Find[storagedriver.Releaser](d)
 	walker, walks := storagedriver.Find[storagedriver.Walker](d)
-	if persists != want || links != want || places != want || lists != want || releases != want || walks != want {
-		t.Fatalf("found %v, want %v", []bool{persists, links, places, lists, releases, walks}, want)
+	owned, owns := storagedriver.Find[storagedriver.Owned](d)
+	if persists != want || links != want || places != want || lists != want || releases != want || walks != want || owns != want {
+		t.Fatalf("found %v, want %v", []bool{persists, links, places, lists, releases, walks, owns}, want)
 	}
 	if !want {
 		return
@@ -75,6 +76,9 @@ func found(t *testing.T, d storagedriver.Driver, want bool) {
 	}
 	if size, err := d.Size(ctx, "b"); size != 1 || err != nil {
 		t.Errorf("Size: %d, %v", size, err)
+	}
+	if owner, err := owned.Own(ctx, "me", ""); owner != "me" || err != nil {
+		t.Errorf("Own: %q, %v", owner, err)
 	}
 	if page, err := walker.Objects(ctx, "", 2); len(page) != 1 || page[0].Locator != "b" || err != nil {
 		t.Errorf("Objects: %+v, %v", page, err)

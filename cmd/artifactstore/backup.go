@@ -147,7 +147,7 @@ func (r copyRun) run(ctx context.Context) (result backup.Result, end eventlog.He
 	if err := source.Healthy(); err != nil && !errors.Is(err, metastore.ErrRebuild) {
 		return result, end, fmt.Errorf("open the store in %s: %w", r.from, advise(err))
 	}
-	objects, closeObjects, err := r.from.openObjects(ctx, true, quiet)
+	objects, closeObjects, err := r.from.openOwned(ctx, source.Events(), true, quiet)
 	if err != nil {
 		return result, end, err
 	}

@@ -197,7 +197,66 @@ func (h home) node(readOnly bool) (metastore.Node, error) {
 	return n, err
 }
 
-// openObjects opens where objects are kept.
+// openOwned opens where objects are kept, and sees that they are those of a log:
+// what would be cleaned up there as nobody's may be what another store lives on.
+// Unless it is readOnly, a place that is nobody's is the log's from now on.
+func (h home) openOwned(ctx context.Context, log eventlog.Reader, readOnly bool, notes *slog.Logger) (_ storagedriver.Driver, _ func() error, err error) {
+	driver, closeDriver, err := h.openObjects(ctx, readOnly, notes)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeDriver())
+		}
+	}()
+	owned, ok := storagedriver.Find[storagedriver.Owned](driver)
+	if !ok {
+		return driver, closeDriver, nil
+	}
+	head, err := log.Head(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the store in %s: %w", h, err)
+	}
+	var owner string
+	if readOnly {
+		owner, err = owned.Owner(ctx)
+	} else {
+		owner, err = owned.Own(ctx, head.Log, "")
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("find out whose the objects in %s are: %w", h.objects(), err)
+	}
+	if owner != "" && owner != head.Log {
+		return nil, nil, h.foreign(head.Log, owner)
+	}
+	return driver, closeDriver, nil
+}
+
+// foreign says that the objects are those of another log, and what to do.
+func (h home) foreign(log, owner string) error {
+	mark := filepath.Join(h.folder.store(), filesystem.OwnerName)
+	instead := "put the database back that belongs to it, or name another folder"
+	if h.Storage.Driver == config.InS3 {
+		mark = fmt.Sprintf("the object %s of bucket %s", s3.OwnerKey(h.S3.Prefix), h.S3.Bucket)
+		instead = "correct bucket, prefix or database, or name a prefix that nothing uses"
+	}
+	return fmt.Errorf("the objects in %s are those of another store, of log %s; the log of %s is %s; %s; "+
+		"if the other store is gone for good, remove %s and start again", h.objects(), owner, h, log, instead, mark)
+}
+
+// objects names the place of objects, for people.
+func (h home) objects() string {
+	switch {
+	case h.Storage.Driver != config.InS3:
+		return h.folder.store()
+	case h.S3.Prefix == "":
+		return "bucket " + h.S3.Bucket
+	}
+	return fmt.Sprintf("prefix %s of bucket %s", h.S3.Prefix, h.S3.Bucket)
+}
+
+// openObjects opens where objects are kept, whosever they are.
 func (h home) openObjects(ctx context.Context, readOnly bool, log *slog.Logger) (storagedriver.Driver, func() error, error) {
 	switch h.Storage.Driver {
 	case config.InS3:

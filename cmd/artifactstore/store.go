@@ -89,7 +89,7 @@ func (s *store) openRegistry(ctx context.Context, h home, readOnly bool, log *sl
 	if err := s.ledger.Healthy(); err != nil {
 		return fmt.Errorf("open the store in %s: %w", h, advise(err))
 	}
-	driver, closeDriver, err := h.openObjects(ctx, readOnly, log)
+	driver, closeDriver, err := h.openOwned(ctx, s.ledger.Events(), readOnly, log)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func TestSessionBeginsAgainOnAnotherNode(t *testing.T) {
 	u.data = harness.Random(9, 1<<20)
 	harness.Must(t, u.put(all[0], harness.SHA256(u.data)).Expect(http.StatusCreated))
 	u.served(all, harness.SHA256(u.data))
-	for _, key := range c.S3.Keys(t, c.S3.Bucket) {
+	for _, key := range c.S3.Content(t, c.S3.Bucket) {
 		if !strings.HasPrefix(key, "objects/") {
 			t.Errorf("%s is left in the bucket", key)
 		}

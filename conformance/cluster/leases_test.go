@@ -75,7 +75,7 @@ func TestBackgroundWorkMovesToAnotherNode(t *testing.T) {
 	eventually(t, "the expired upload to be removed by the new holder", func() bool {
 		return c.Postgres.SQL(t, "SELECT count(*) FROM uploads") == "0"
 	})
-	if left := append(c.S3.Uploads(t, c.S3.Bucket), c.S3.Keys(t, c.S3.Bucket)...); len(left) != 0 {
+	if left := append(c.S3.Uploads(t, c.S3.Bucket), c.S3.Content(t, c.S3.Bucket)...); len(left) != 0 {
 		t.Errorf("in the bucket is left: %v", left)
 	}
 

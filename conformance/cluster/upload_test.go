@@ -303,7 +303,7 @@ func TestUploadIsCancelledOnAnotherNode(t *testing.T) {
 			}
 			harness.Must(t, u.put(on, harness.SHA256(u.data)).Expect(http.StatusNotFound))
 		}
-		if left := append(c.S3.Uploads(t, c.S3.Bucket), c.S3.Keys(t, c.S3.Bucket)...); len(left) != 0 {
+		if left := append(c.S3.Uploads(t, c.S3.Bucket), c.S3.Content(t, c.S3.Bucket)...); len(left) != 0 {
 			t.Errorf("in the bucket is left: %v", left)
 		}
 	}

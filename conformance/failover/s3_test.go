@@ -86,7 +86,7 @@ func TestS3Fails(t *testing.T) {
 	events := l.verify(t, c)
 	named := locators(t, events)
 	orphans := 0
-	for _, key := range server.Keys(t, server.Bucket) {
+	for _, key := range server.Content(t, server.Bucket) {
 		if locator, ok := strings.CutPrefix(key, "objects/"); !ok || !named[locator] {
 			orphans++
 			t.Errorf("%s is in the bucket, and no event names it", key)

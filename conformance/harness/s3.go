@@ -15,7 +15,9 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -219,6 +221,12 @@ func (s *S3) Keys(t testing.TB, bucket string) []string {
 		}
 		query.Set("continuation-token", page.NextContinuationToken)
 	}
+}
+
+// Content returns the keys of a bucket but for those that say whose a prefix is.
+func (s *S3) Content(t testing.TB, bucket string) []string {
+	t.Helper()
+	return slices.DeleteFunc(s.Keys(t, bucket), func(key string) bool { return path.Base(key) == "owner" })
 }
 
 // File is the file in which the server has an object of Bucket.

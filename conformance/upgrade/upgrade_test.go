@@ -3,6 +3,7 @@ package upgrade_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -23,6 +24,7 @@ func TestServeTakesAnOldStoreAsItIs(t *testing.T) {
 		c := s.Client()
 		defer c.Close()
 		g.check(t, c)
+		g.isPermanent(t, s)
 		g.finishUploads(t, c)
 		g.use(t, c)
 		events := g.goesOn(t, s)
@@ -32,6 +34,27 @@ func TestServeTakesAnOldStoreAsItIs(t *testing.T) {
 		harness.Must(t, s.Restart())
 		g.check(t, c)
 	})
+}
+
+// isPermanent finds that nothing from before there were policies ever expires.
+func (g *golden) isPermanent(t *testing.T, s *harness.Server) {
+	t.Helper()
+	c := harness.NewClient(s.AdminURL())
+	defer c.Close()
+	for path := range g.Content {
+		repository, digest, isManifest := strings.Cut(strings.TrimPrefix(path, "/v2/"), "/manifests/")
+		if !isManifest {
+			continue
+		}
+		reply, err := c.Get(t.Context(), "/admin/v1/repositories/"+url.PathEscape(repository)+"/manifests/"+digest+"/info")
+		harness.Must(t, err)
+		harness.Must(t, reply.Expect(http.StatusOK))
+		var info struct{ Class, Expires string }
+		harness.Must(t, json.Unmarshal(reply.Body, &info))
+		if info.Class != "permanent-record" || info.Expires != "" {
+			t.Errorf("%s is %+v", path, info)
+		}
+	}
 }
 
 // finishUploads goes on with the uploads that the old server had begun.

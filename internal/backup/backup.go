@@ -164,9 +164,10 @@ func (c *copier) begin(ctx context.Context) (end eventlog.Head, err error) {
 	if err != nil {
 		return end, fmt.Errorf("read the head of the copy: %w", err)
 	}
+	empty, instead := have.Sequence == 0, ""
 	switch {
-	case have.Sequence == 0:
-		err = c.adopt(ctx)
+	case empty:
+		instead = have.Log // which is nothing but a name
 		have = eventlog.Origin(end.Log)
 	case have.Log != end.Log:
 		err = fmt.Errorf("%w: %s, not %s", ErrOtherLog, have.Log, end.Log)
@@ -175,11 +176,36 @@ func (c *copier) begin(ctx context.Context) (end eventlog.Head, err error) {
 	default:
 		err = c.agrees(ctx, have)
 	}
+	if err == nil {
+		err = c.own(ctx, end.Log, instead)
+	}
+	if err == nil && empty {
+		err = c.adopt(ctx)
+	}
 	if err != nil {
 		return end, err
 	}
 	c.result.Head = have
 	return end, c.sweep(ctx)
+}
+
+// own makes the objects of the copy those of a log, if they are nobody's or
+// those of the log instead.
+func (c *copier) own(ctx context.Context, log, instead string) error {
+	for name, driver := range c.to.Objects {
+		owned, ok := storagedriver.Find[storagedriver.Owned](driver)
+		if !ok {
+			continue
+		}
+		owner, err := owned.Own(ctx, log, instead)
+		if err != nil {
+			return fmt.Errorf("own the objects in store %s of the copy: %w", name, err)
+		}
+		if owner != log {
+			return fmt.Errorf("%w: its objects are those of log %s, not %s", ErrOtherLog, owner, log)
+		}
+	}
+	return nil
 }
 
 func (c *copier) adopt(ctx context.Context) error {

@@ -18,6 +18,7 @@ import (
 	"artifactstore/registry/identity"
 	"artifactstore/storagedriver"
 	"artifactstore/storagedriver/fault"
+	"artifactstore/storagedriver/filesystem"
 )
 
 func TestCopyIsTheSameStore(t *testing.T) {
@@ -286,6 +287,45 @@ func TestAStoreThatIsNotTheCopyIsRefused(t *testing.T) {
 		source.small(t, "and more")
 		refused(t, source, to, backup.ErrDiverged)
 	})
+}
+
+// TestTheObjectsOfAnotherStoreAreRefused: what is staged among them is not swept.
+func TestTheObjectsOfAnotherStoreAreRefused(t *testing.T) {
+	for name, to := range map[string]*world{"an empty log": newWorld(t), "a copy": newWorld(t)} {
+		t.Run(name, func(t *testing.T) {
+			source := populated(t)
+			if name == "a copy" {
+				source.copyTo(t, to)
+				must(t, os.Remove(filepath.Join(to.dir, "store", filesystem.OwnerName)))
+			}
+			_, err := to.files.Own(t.Context(), "another", "")
+			must(t, err)
+			s, err := to.files.Stage(t.Context(), "theirs")
+			must(t, errors.Join(err, s.Close()))
+			refused(t, source, to, backup.ErrOtherLog)
+			if ids, err := to.files.Staged(t.Context()); len(ids) != 1 || err != nil {
+				t.Errorf("staged are %q, %v", ids, err)
+			}
+		})
+	}
+}
+
+func TestTheObjectsOfACopyAreThoseOfTheLog(t *testing.T) {
+	for name, claimed := range map[string]bool{"nobody's": false, "of the empty log that becomes the copy": true} {
+		t.Run(name, func(t *testing.T) {
+			source, to := populated(t), newWorld(t)
+			if claimed {
+				_, err := to.files.Own(t.Context(), to.head(t).Log, "")
+				must(t, err)
+			}
+			for range 2 {
+				source.copyTo(t, to)
+				if owner, err := to.files.Owner(t.Context()); owner != source.head(t).Log || err != nil {
+					t.Errorf("the owner is %q, %v", owner, err)
+				}
+			}
+		})
+	}
 }
 
 func refused(t *testing.T, source, to *world, want error) {

@@ -24,7 +24,7 @@ func namedSQL(table string) string {
 		marks[i] = fmt.Sprintf("$%d", i+2)
 	}
 	// The index of blobs has no empty locators, and is used only if that is said.
-	return "SELECT locator FROM " + table + " WHERE locator IN (" + strings.Join(marks, ", ") + ") AND locator <> '' AND store = $1"
+	return "SELECT locator FROM " + table + " WHERE store = $1 AND locator <> '' AND locator IN (" + strings.Join(marks, ", ") + ")"
 }
 
 var namedSQLs = []string{namedSQL("blobs"), namedSQL("erasures")}

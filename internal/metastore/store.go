@@ -61,9 +61,9 @@ var (
 	// ErrEmpty is an ErrOutdated: there is nothing yet, migrations make it.
 	ErrEmpty error = emptyError{}
 	// ErrNewer: a newer version of the program has written the store.
-	ErrNewer = errors.New("the store is of a newer version than this program")
+	ErrNewer error = unusableError("the store is of a newer version than this program")
 	// ErrRebuild: the views are incomplete until Rebuild has finished.
-	ErrRebuild = errors.New("the views are incomplete and must be rebuilt")
+	ErrRebuild error = unusableError("the views are incomplete and must be rebuilt")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("the store is closed")
 	// ErrReadOnly: the store was opened for reading.
@@ -71,6 +71,13 @@ var (
 	// ErrTooLarge: a change has more rows than one transaction may have.
 	ErrTooLarge = errors.New("the change is too large for one transaction")
 )
+
+// unusableError is a fact.ErrUnusable.
+type unusableError string
+
+func (e unusableError) Error() string { return string(e) }
+
+func (unusableError) Unwrap() error { return fact.ErrUnusable }
 
 // Store is an open metastore. It is safe for concurrent use.
 type Store struct {

@@ -83,6 +83,10 @@ var ErrFull = errors.New("storage is full")
 // changed, and it is worth trying again.
 var ErrUnavailable = errors.New("the storage cannot be reached now")
 
+// ErrUnusable: the ledger waits for something that its operator has begun, or has
+// to do. Nothing was changed.
+var ErrUnusable = errors.New("the store cannot be used now")
+
 // ErrBroken: an earlier write could not be made durable; nothing more is taken
 // in until the server is restarted.
 var ErrBroken = errors.New("storage failed to make bytes durable")

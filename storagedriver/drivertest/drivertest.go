@@ -18,7 +18,7 @@ func Run(t *testing.T, open func(t *testing.T) storagedriver.Driver,
 	t.Helper()
 	for _, group := range [][]testCase{
 		stagingCases(), resumeCases(), publishCases(), readCases(),
-		deleteCases(), cancelCases(), grammarCases(), concurrentCases(), largeCases(), abilityCases(), placeCases(), walkCases(),
+		deleteCases(), cancelCases(), grammarCases(), concurrentCases(), largeCases(), abilityCases(), placeCases(), walkCases(), ownerCases(),
 	} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {

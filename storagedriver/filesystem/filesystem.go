@@ -3,6 +3,7 @@
 // in it.
 //
 //	layout                          one line, the version of this layout
+//	owner                           one line, whose objects these are
 //	staging/<id>                    staged objects
 //	objects/<ab>/<cd>/<blake3>-<id> objects; ab and cd are the first digits
 //	objects/foreign/<ab>/<cd>/<...> objects whose locators another driver chose
@@ -55,6 +56,7 @@ var (
 	_ storagedriver.Lister = (*Driver)(nil)
 	_ storagedriver.Placer = (*Driver)(nil)
 	_ storagedriver.Walker = (*Driver)(nil)
+	_ storagedriver.Owned  = (*Driver)(nil)
 )
 
 // Open opens the store below dir, and makes it if dir is missing or empty. It

@@ -35,6 +35,7 @@ var (
 	_ storagedriver.Lister   = (*Driver)(nil)
 	_ storagedriver.Placer   = (*Driver)(nil)
 	_ storagedriver.Walker   = (*Driver)(nil)
+	_ storagedriver.Owned    = (*Driver)(nil)
 	_ storagedriver.Releaser = (*Driver)(nil)
 	_ storagedriver.Holder   = (*stage)(nil)
 	_ storagedriver.Sized    = (*reader)(nil)
@@ -47,6 +48,7 @@ type store struct {
 	used    int64
 	staged  map[string]*content
 	objects map[string]*content
+	owner   string
 }
 
 // New returns an empty store.
@@ -295,4 +297,27 @@ func (d *Driver) Objects(ctx context.Context, after string, limit int) ([]storag
 		}
 	}
 	return page, nil
+}
+
+// Owner tells whose the store is.
+func (d *Driver) Owner(ctx context.Context) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", fmt.Errorf("owner: %w", err)
+	}
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	return d.store.owner, nil
+}
+
+// Own notes whose the store is.
+func (d *Driver) Own(ctx context.Context, id, instead string) (string, error) {
+	if err := check(ctx, id); err != nil {
+		return "", fmt.Errorf("own: %w", err)
+	}
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	if d.store.owner == "" || d.store.owner == instead {
+		d.store.owner = id
+	}
+	return d.store.owner, nil
 }

@@ -4,6 +4,7 @@
 //	<prefix>objects/<locator>       objects
 //	<prefix>staging/<id>/<random>   ends of staged objects, shorter than a part
 //	<prefix>staging/<id>/multipart  says that a multipart upload is, or was, under way
+//	<prefix>owner                   says whose all this is
 //
 // Long staged objects are multipart uploads of their final key, so that nothing
 // is copied when they are published. Several processes may use one bucket and
@@ -107,6 +108,7 @@ var (
 	_ storagedriver.Linker     = (*Driver)(nil)
 	_ storagedriver.Placer     = (*Driver)(nil)
 	_ storagedriver.Walker     = (*Driver)(nil)
+	_ storagedriver.Owned      = (*Driver)(nil)
 	_ storagedriver.Releaser   = (*Driver)(nil)
 	_ storagedriver.Holder     = (*stage)(nil)
 	_ storagedriver.Sized      = (*reader)(nil)
