@@ -1,6 +1,13 @@
 package admin
 
-import "time"
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"artifactstore/eventlog"
+	"artifactstore/registry"
+)
 
 // DeletedManifest is a deleted manifest that can be put back.
 type DeletedManifest struct {
@@ -54,4 +61,91 @@ type Undone struct {
 type LeftTag struct {
 	Tag      string `json:"tag"`
 	Sequence uint64 `json:"sequence"` // of the last event that moved or deleted it
+}
+
+func (d *door) deletedManifests(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	after, err := q.sequence()
+	if err != nil {
+		return err
+	}
+	repo, err := d.repositoryOf(r)
+	if err != nil {
+		return err
+	}
+	all, grace, more, err := repo.DeletedManifests(r.Context(), after, q.n)
+	if err != nil {
+		return err
+	}
+	items := each(all, func(g registry.Grave) DeletedManifest {
+		return DeletedManifest{Repository: repo.Name(), Digest: g.Digest.String(), MediaType: g.MediaType, ArtifactType: g.ArtifactType, Size: g.Blob.Size,
+			Class: g.Class, Pushed: g.Pushed, Deleted: g.Deleted, Until: g.Deleted.Add(grace), Sequence: uint64(g.By)}
+	})
+	return sendPage(d, w, r, q, items, more, func() string { return number(all[len(all)-1].Manifest.Sequence) })
+}
+
+func (d *door) deletedRepositories(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	after, err := q.sequence()
+	if err != nil {
+		return err
+	}
+	grace, err := d.Registry.Grace(r.Context())
+	if err != nil {
+		return err
+	}
+	all, more, err := d.Registry.DeletedRepositories(r.Context(), int64(after), q.n)
+	if err != nil {
+		return err
+	}
+	items := each(all, func(d registry.DeletedRepository) DeletedRepository { return deletedJSON(d, grace) })
+	return sendPage(d, w, r, q, items, more, func() string { return number(all[len(all)-1].ID) })
+}
+
+func deletedJSON(d registry.DeletedRepository, grace time.Duration) DeletedRepository {
+	return DeletedRepository{Name: d.Name, DeletedName: d.DeletedName, Deleted: d.Deleted, Until: d.Deleted.Add(grace), Sequence: uint64(d.Sequence)}
+}
+
+func (d *door) deleteRepository(w http.ResponseWriter, r *http.Request) error {
+	var request ReasonRequest
+	if err := d.change(r, &request); err != nil {
+		return err
+	}
+	name, err := variable(r, "repository")
+	if err != nil {
+		return err
+	}
+	grace, err := d.Registry.Grace(r.Context())
+	if err != nil {
+		return err
+	}
+	deleted, err := d.Registry.DeleteRepository(r.Context(), caller(r), name, request.Reason)
+	if err != nil {
+		return err
+	}
+	return d.sendJSON(w, r, deletedJSON(deleted, grace))
+}
+
+func (d *door) undo(w http.ResponseWriter, r *http.Request) error {
+	var request UndoRequest
+	if err := d.change(r, &request); err != nil {
+		return err
+	}
+	if int64(request.Sequence) <= 0 {
+		return badBody("sequence must be that of an event, from 1 on; it is " + strconv.FormatUint(request.Sequence, 10))
+	}
+	undone, err := d.Registry.Undo(r.Context(), caller(r), eventlog.Sequence(request.Sequence), request.Reason)
+	if err != nil {
+		return err
+	}
+	return d.sendJSON(w, r, Undone{Sequence: uint64(undone.Sequence), Kind: undone.Kind, Subject: undone.Subject, Repository: undone.Repository,
+		Restored: digestTexts(undone.Restored), Moved: append([]string{}, undone.Moved...), Removed: append([]string{}, undone.Removed...),
+		Left:  each(undone.Left, func(l registry.LeftTag) LeftTag { return LeftTag{l.Tag, uint64(l.Event)} }),
+		Notes: append([]string{}, undone.Notes...)})
 }

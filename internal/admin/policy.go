@@ -2,8 +2,11 @@ package admin
 
 import (
 	"encoding/json"
+	"net/http"
 	"time"
 
+	"artifactstore/registry"
+	"artifactstore/registry/fact"
 	"artifactstore/retention"
 )
 
@@ -42,4 +45,43 @@ type PolicyInForce struct {
 type PoliciesRequest struct {
 	Document json.RawMessage `json:"document"` // a retention.Document
 	Reason   string          `json:"reason"`
+}
+
+func (d *door) policies(w http.ResponseWriter, r *http.Request) error {
+	if err := noQuery(r); err != nil {
+		return err
+	}
+	return d.sendPolicies(w, r)
+}
+
+func (d *door) sendPolicies(w http.ResponseWriter, r *http.Request) error {
+	p, err := d.Registry.PoliciesInForce(r.Context())
+	if err != nil {
+		return err
+	}
+	return d.sendJSON(w, r, Policies{
+		Sources: each(p.Sources, func(s registry.PolicySource) PolicySource {
+			return PolicySource{Source: s.Source, Document: s.Document, Sequence: uint64(s.Sequence), Set: moment(s.Time), Actor: s.Actor, Reason: s.Reason}
+		}),
+		Classes: p.Classes, Default: p.Default, Grace: p.Grace,
+		Policies: each(p.Policies, func(p registry.PolicyInForce) PolicyInForce { return PolicyInForce{p.Source, p.Policy} }),
+	})
+}
+
+func (d *door) setPolicies(w http.ResponseWriter, r *http.Request) error {
+	var request PoliciesRequest
+	if err := d.change(r, &request); err != nil {
+		return err
+	}
+	if len(request.Document) == 0 {
+		return badBody("the member document is missing; {} takes away what was set before")
+	}
+	document, err := retention.ParseDocument(request.Document)
+	if err != nil {
+		return registry.Errorf(registry.RetentionInvalid, "%v", err)
+	}
+	if _, err := d.Registry.SetPolicies(r.Context(), caller(r), fact.SourceAdmin, document, request.Reason); err != nil {
+		return err
+	}
+	return d.sendPolicies(w, r)
 }

@@ -78,7 +78,12 @@ func (d *door) repositoryUsage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return d.sendJSON(w, r, Usage{Repository: repo.Name(), Tags: u.Tags, Manifests: u.Manifests, Blobs: u.Blobs, Bytes: u.Bytes})
+	s, err := repo.Sharing(r.Context())
+	if err != nil {
+		return err
+	}
+	return d.sendJSON(w, r, Usage{Repository: repo.Name(), Tags: u.Tags, Manifests: u.Manifests, Blobs: u.Blobs, Bytes: s.Logical,
+		Shared: s.Shared, Exclusive: s.Exclusive, Condemned: s.Condemned})
 }
 
 // each converts a list.

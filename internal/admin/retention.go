@@ -1,6 +1,11 @@
 package admin
 
-import "time"
+import (
+	"net/http"
+	"time"
+
+	"artifactstore/registry"
+)
 
 // Retention is how long a manifest is kept, and why.
 type Retention struct {
@@ -51,4 +56,89 @@ type ReasonRequest struct {
 type Erased struct {
 	Repository string `json:"repository"`
 	Digest     string `json:"digest"` // as in the request
+}
+
+func (d *door) retention(w http.ResponseWriter, r *http.Request) error {
+	if err := noQuery(r); err != nil {
+		return err
+	}
+	repo, ref, err := d.referenceOf(r)
+	if err != nil {
+		return err
+	}
+	return d.sendRetention(w, r, repo, ref)
+}
+
+// sendRetention answers with the retention of a manifest. Where the policy ranks
+// tags all of them are read, so one such request goes on at a time.
+func (d *door) sendRetention(w http.ResponseWriter, r *http.Request, repo *registry.Repository, ref registry.Reference) error {
+	done, err := d.count(r.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
+	info, err := repo.Retention(r.Context(), ref)
+	if err != nil {
+		return err
+	}
+	m, decided := &info.Manifest, &info.Decision
+	return d.sendJSON(w, r, Retention{
+		Repository: repo.Name(), Digest: m.Digest.String(), Class: m.Class, Rule: m.Rule, Chosen: m.Chosen, Expires: moment(m.Expires),
+		Extended: m.Extended, Marked: moment(m.Marked), Pulled: moment(m.Pulled), Untagged: moment(m.Untagged),
+		State: string(decided.State), Since: moment(decided.Since), Next: moment(decided.Next), Reason: decided.Reason,
+		Holds: each(info.Holds, holdJSON),
+	})
+}
+
+func (d *door) extend(w http.ResponseWriter, r *http.Request) error {
+	var request ExtendRequest
+	if err := d.change(r, &request); err != nil {
+		return err
+	}
+	if request.Until.IsZero() {
+		return badBody("the member until is missing: the new end, as in 2027-01-01T12:00:00Z")
+	}
+	repo, ref, err := d.referenceOf(r)
+	if err != nil {
+		return err
+	}
+	if _, err := repo.Extend(r.Context(), ref, request.Until, request.Reason); err != nil {
+		return err
+	}
+	return d.sendRetention(w, r, repo, ref)
+}
+
+func (d *door) changeClass(w http.ResponseWriter, r *http.Request) error {
+	var request ClassRequest
+	if err := d.change(r, &request); err != nil {
+		return err
+	}
+	repo, ref, err := d.referenceOf(r)
+	if err != nil {
+		return err
+	}
+	if _, err := repo.ChangeClass(r.Context(), ref, request.Class, request.Reason); err != nil {
+		return err
+	}
+	return d.sendRetention(w, r, repo, ref)
+}
+
+// erase takes a digest and no tag, which could name another manifest by the time
+// that the request arrives.
+func (d *door) erase(w http.ResponseWriter, r *http.Request) error {
+	var request ReasonRequest
+	if err := d.change(r, &request); err != nil {
+		return err
+	}
+	repo, ref, err := d.referenceOf(r)
+	if err != nil {
+		return err
+	}
+	if ref.Digest.IsZero() {
+		return badRequest("a manifest is erased by its digest, not by a tag")
+	}
+	if err := repo.EraseManifest(r.Context(), ref.Digest, request.Reason); err != nil {
+		return err
+	}
+	return d.sendJSON(w, r, Erased{Repository: repo.Name(), Digest: ref.Digest.String()})
 }

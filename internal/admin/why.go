@@ -1,6 +1,11 @@
 package admin
 
-import "time"
+import (
+	"net/http"
+	"time"
+
+	"artifactstore/registry"
+)
 
 // Why says what keeps bytes alive.
 type Why struct {
@@ -27,4 +32,26 @@ type Reason struct {
 	Name       string     `json:"name,omitempty"`   // of the tag, hold or rule
 	Until      *time.Time `json:"until,omitempty"`
 	Sequence   uint64     `json:"sequence,omitempty"`
+}
+
+func (d *door) why(w http.ResponseWriter, r *http.Request) error {
+	if err := noQuery(r); err != nil {
+		return err
+	}
+	digest, err := digestOf(r)
+	if err != nil {
+		return err
+	}
+	chains, err := d.Registry.Why(r.Context(), digest)
+	if err != nil {
+		return err
+	}
+	return d.sendJSON(w, r, Why{Digest: digest.String(), Chains: each(chains, func(c registry.Chain) Chain {
+		return Chain{Repository: c.Repository, Reasons: each(c.Reasons, reasonJSON)}
+	})})
+}
+
+func reasonJSON(r registry.Reason) Reason {
+	return Reason{Kind: string(r.Kind), Text: r.Text, Repository: r.Repository, Digest: r.Digest.String(), Role: r.Role, Name: r.Name,
+		Until: moment(r.Until), Sequence: uint64(r.Sequence)}
 }

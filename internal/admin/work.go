@@ -1,15 +1,12 @@
 package admin
 
-import "time"
+import (
+	"context"
+	"net/http"
+	"time"
 
-// Line is a line of a stream of work: one of its members is set. Progress comes
-// any number of times; Result or Problem is the last line. A stream that has
-// neither was cut off.
-type Line[P, R any] struct {
-	Progress *P       `json:"progress,omitempty"`
-	Result   *R       `json:"result,omitempty"`
-	Problem  *Problem `json:"problem,omitempty"`
-}
+	"artifactstore/registry"
+)
 
 // SweepRequest is the body of POST /sweep: a stream whose progress is a
 // SweepPhase and whose result is a SweepReport.
@@ -107,4 +104,83 @@ type Finding struct {
 	Problem string `json:"problem"`
 	// Repaired tells whether it was.
 	Repaired bool `json:"repaired"`
+}
+
+func (d *door) sweep(w http.ResponseWriter, r *http.Request) error {
+	var request SweepRequest
+	if err := d.body(r, &request); err != nil {
+		return err
+	}
+	if d.ReadOnly && !request.DryRun {
+		return errReadOnly
+	}
+	return work(d, w, r, "a sweep", func(ctx context.Context, tell func(SweepPhase)) (SweepReport, error) {
+		o := d.Sweep
+		o.DryRun = request.DryRun
+		o.Progress = func(p registry.SweepProgress) { tell(phaseJSON(p)) }
+		report, err := d.Registry.Sweep(ctx, o)
+		return SweepReport{DryRun: report.DryRun, Phases: each(report.Phases, phaseJSON)}, err
+	})
+}
+
+func phaseJSON(p registry.SweepProgress) SweepPhase {
+	return SweepPhase{Phase: string(p.Phase), Visited: p.Visited, Condemned: Amount(p.Condemned), Revived: Amount(p.Revived),
+		Released: Amount(p.Released), Forgotten: Amount(p.Forgotten), Erased: Amount(p.Erased),
+		Manifests: p.Manifests, Repositories: p.Repositories, Held: p.Held, Failed: p.Failed}
+}
+
+func (d *door) scrub(w http.ResponseWriter, r *http.Request) error {
+	if err := d.change(r, &ScrubRequest{}); err != nil {
+		return err
+	}
+	return work(d, w, r, "a scrub", func(ctx context.Context, tell func(ScrubReport)) (ScrubReport, error) {
+		o := d.Scrub
+		o.Interval = 0 // it was asked for
+		o.Progress = func(p registry.ScrubReport) { tell(scrubJSON(p)) }
+		report, err := d.Registry.Scrub(ctx, o)
+		return scrubJSON(report), err
+	})
+}
+
+func scrubJSON(p registry.ScrubReport) ScrubReport {
+	return ScrubReport{Began: p.Began, Ended: moment(p.Ended), Verified: p.Verified, Bytes: p.Bytes, Damaged: p.Damaged,
+		Healed: p.Healed, Unread: p.Unread, Descriptors: p.Descriptors, Mended: p.Mended}
+}
+
+func (d *door) fsck(w http.ResponseWriter, r *http.Request) error {
+	var request FsckRequest
+	if err := d.body(r, &request); err != nil {
+		return err
+	}
+	if d.ReadOnly && request.Repair {
+		return errReadOnly
+	}
+	return work(d, w, r, "an fsck", func(ctx context.Context, tell func(FsckReport)) (FsckReport, error) {
+		report, err := d.Registry.Fsck(ctx, registry.FsckOptions{
+			Deep: request.Deep, Repair: request.Repair, ManyOrphans: request.ManyOrphans, Pace: d.Scrub.Pace,
+			Progress: func(p registry.FsckReport) {
+				p.Findings = nil // they come with the result
+				tell(fsckJSON(p))
+			},
+		})
+		return fsckJSON(report), err
+	})
+}
+
+func fsckJSON(p registry.FsckReport) FsckReport {
+	counts := make(map[string]FsckCount, len(p.Counts))
+	for kind, n := range p.Counts {
+		counts[kind] = FsckCount(n)
+	}
+	return FsckReport{Stage: p.Stage, Blobs: p.Blobs, Bytes: p.Bytes, Objects: p.Objects, Rows: p.Rows, Counts: counts,
+		Findings: each(p.Findings, func(f registry.Finding) Finding { return Finding(f) }), Refused: p.Refused}
+}
+
+// moment is a time, or nil if there is none.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
 }
