@@ -393,7 +393,7 @@ func writeWorking(w *registry.Working, now int64) (all []statement) {
 	}
 	for _, p := range w.Plans {
 		all = append(all, statement{`INSERT INTO plans (id, sequence, created, state, summary) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (id) DO UPDATE SET state = excluded.state, summary = excluded.summary`,
+			ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence, state = excluded.state, summary = excluded.summary`,
 			[]any{p.ID, int64(p.Sequence), p.Created.UnixMicro(), p.State, string(p.Summary)}})
 	}
 	for plan, items := range w.PlanItems {
