@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"sync"
 	"time"
 
 	"artifactstore/registry/fact"
@@ -79,6 +80,8 @@ type Registry struct {
 	secret []byte // signs upload sessions
 	active activeUploads
 	book   ruleBook
+	// scrubbing is held by the one Scrub that runs here.
+	scrubbing sync.Mutex
 }
 
 // New opens a registry over a ledger and a data plane, which stay the caller's.
