@@ -72,8 +72,7 @@ type PlanRequest struct {
 
 // PlanProgress is how far a plan is made.
 type PlanProgress struct {
-	Repositories int64                `json:"repositories"`
-	Actions      map[string]PlanCount `json:"actions"`
+	Manifests int64 `json:"manifests"` // that were decided about
 }
 
 // ExecuteRequest is the body of POST /plans/{plan}/execute: a stream whose
@@ -205,7 +204,7 @@ func (d *door) makePlan(w http.ResponseWriter, r *http.Request) error {
 	return work(d, w, r, "a plan", func(ctx context.Context, tell func(PlanProgress)) (Plan, error) {
 		made, err := d.Registry.MakePlan(ctx, caller(r), registry.PlanRequest{
 			Repositories: request.Repositories,
-			Progress:     func(s registry.PlanSummary) { tell(PlanProgress{s.Repositories, countsJSON(s.Actions)}) },
+			Progress:     func(manifests int64) { tell(PlanProgress{manifests}) },
 		})
 		if err != nil {
 			return Plan{}, err
