@@ -2,7 +2,7 @@ package registry
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"time"
 
 	"artifactstore/eventlog"
@@ -10,27 +10,33 @@ import (
 )
 
 // explain returns the refusal for something that is not there any more. It looks for
-// the event that took it away, which fate recognises: behind the event itself, and
-// where the grace had passed.
+// the event that took it away, which fate recognises: behind the event itself, where
+// the grace had passed, and before it.
 func (u *undo) explain(ctx context.Context, what string, fate func(fact.Fact) string) error {
 	var grace time.Duration
-	from := u.event.Sequence
 	err := u.r.ledger.Read(ctx, func(v View) error {
 		rules, err := u.r.book.rules(v)
 		grace = rules.Grace()
 		return err
 	})
-	for range 2 {
-		if err != nil {
-			return err
-		}
-		var why error
-		if why, err = u.scan(ctx, what, from, fate); why != nil || err != nil {
-			return errors.Join(why, err)
-		}
-		from, err = u.firstSince(ctx, time.UnixMicro(u.event.Time).Add(grace))
+	if err != nil {
+		return fmt.Errorf("read the grace: %w", err)
 	}
-	return errors.Join(err, u.conflict("%s, which it needs, was forgotten: the grace of %s has passed", what, grace))
+	passed, err := u.firstSince(ctx, time.UnixMicro(u.event.Time).Add(grace))
+	if err != nil {
+		return fmt.Errorf("read the log: %w", err)
+	}
+	behind := u.event.Sequence
+	for _, from := range []eventlog.Sequence{behind, passed, max(behind, explained) - explained} {
+		why, err := u.scan(ctx, what, from, fate)
+		if err != nil {
+			return fmt.Errorf("read the log: %w", err)
+		}
+		if why != nil {
+			return why
+		}
+	}
+	return u.conflict("%s, which it needs, was deleted, and forgotten when the grace had passed", what)
 }
 
 // explained is how many events are read to find one.

@@ -388,6 +388,13 @@ func (u *undo) manifestDeleted(ctx context.Context, f *fact.ManifestDeleted) err
 // deletedBy makes sure that it was the event that deleted the manifest last. What an
 // undo that was cut off has put back already is fine while there is more to do.
 func (u *undo) deletedBy(v View, f *fact.ManifestDeleted, more bool) error {
+	state, err := v.RepositoryState(f.Repository)
+	if err != nil {
+		return fmt.Errorf("look up repository: %w", err)
+	}
+	if state == nil || state.ID > int64(u.event.Sequence) {
+		return u.lostRepository(v, f.Repository)
+	}
 	m, _, err := v.Manifest(f.Repository, f.Manifest)
 	if err != nil {
 		return fmt.Errorf("look up manifest: %w", err)
@@ -407,13 +414,6 @@ func (u *undo) deletedBy(v View, f *fact.ManifestDeleted, more bool) error {
 	}
 	switch {
 	case g == nil:
-		state, err := v.RepositoryState(f.Repository)
-		if err != nil {
-			return fmt.Errorf("look up repository: %w", err)
-		}
-		if state == nil || state.ID > int64(u.event.Sequence) {
-			return u.lostRepository(v, f.Repository)
-		}
 		return &errGone{f.Manifest}
 	case g.By > u.event.Sequence:
 		return u.conflict("event %d has deleted the manifest again since, on %s; undo that one", g.By, date(g.Deleted))
@@ -425,7 +425,7 @@ func (u *undo) deletedBy(v View, f *fact.ManifestDeleted, more bool) error {
 
 // maxApart is how many events of others may be between two commits with which the
 // tags of one manifest were deleted.
-const maxApart = 10_000
+const maxApart = 5_000
 
 // tagsOf finds the tags that were deleted with the manifest of the event, by the
 // same request: in the same commit or, if they were too many for one, just before.
@@ -452,7 +452,7 @@ func (u *undo) tagsOf(ctx context.Context, f *fact.ManifestDeleted) (tags []gone
 			switch {
 			case same && tag.Repository == f.Repository && tag.Manifest == f.Manifest:
 				tags, others = append(tags, goneTag{tag.Tag, e.Sequence}), 0
-			case len(tags) > 0 && len(tags)%tagBatch == 0 && others < maxApart:
+			case len(tags) > 0 && u.event.Request != "" && others < maxApart:
 				others++
 			default:
 				return tags, nil
