@@ -128,6 +128,12 @@ type S3 struct {
 	RedirectExpiry      Duration
 }
 
+// Scrub governs the reading of all that is stored, to find what is damaged.
+type Scrub struct {
+	Rate     Rate // 0: it is off
+	Interval Duration
+}
+
 // Limits bounds what clients can make the server spend.
 type Limits struct {
 	HeaderSize    Size

@@ -36,12 +36,6 @@ type Erase struct {
 	Delay Duration
 }
 
-// Scrub governs how stored bytes are read again.
-type Scrub struct {
-	Rate     Rate // 0: not at all
-	Interval Duration
-}
-
 // Document returns the retention policies of the configuration; the error says
 // all that is wrong with them by themselves, one line each.
 func (r *Retention) Document() (retention.Document, error) {
