@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"artifactstore/registry/fact"
@@ -84,6 +85,8 @@ type Registry struct {
 	secret []byte // signs upload sessions
 	active activeUploads
 	book   ruleBook
+	pulls  pulls
+	jump   atomic.Uint64 // event of the jump of the clock that was logged last
 }
 
 // New opens a registry over a ledger and a data plane, which stay the caller's.
