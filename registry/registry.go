@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -87,6 +88,8 @@ type Registry struct {
 	book   ruleBook
 	pulls  pulls
 	jump   atomic.Uint64 // event of the jump of the clock that was logged last
+	// scrubbing is held by the one Scrub that runs here.
+	scrubbing sync.Mutex
 }
 
 // New opens a registry over a ledger and a data plane, which stay the caller's.
