@@ -29,7 +29,7 @@ type store struct {
 	registry *registry.Registry
 	ledger   *metastore.Store
 	plane    *dataplane.Plane
-	watch    *watch         // nil if nobody does
+	watch    *watch // nil if nobody does
 	scrub    config.Scrub
 	held     *budget.Share  // memory that is held at the pace of clients
 	closers  []func() error // in the order of opening
