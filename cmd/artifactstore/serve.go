@@ -163,6 +163,11 @@ func run(ctx context.Context, stop context.CancelFunc, store *store, doors []doo
 	background.Go(func() {
 		worker.Exclusive(ctx, loggedLease{store.ledger, log}, "uploads", purgeInterval, func(ctx context.Context) { purgeUploads(ctx, store, log) })
 	})
+	if store.scrub.Rate > 0 {
+		background.Go(func() {
+			worker.Exclusive(ctx, loggedLease{store.ledger, log}, "scrub", scrubInterval, func(ctx context.Context) { scrub(ctx, store, log) })
+		})
+	}
 	failed := make([]error, len(doors))
 	for i, d := range doors {
 		background.Go(func() {

@@ -29,7 +29,8 @@ type store struct {
 	registry *registry.Registry
 	ledger   *metastore.Store
 	plane    *dataplane.Plane
-	watch    *watch         // nil if nobody does
+	watch    *watch // nil if nobody does
+	scrub    config.Scrub
 	held     *budget.Share  // memory that is held at the pace of clients
 	closers  []func() error // in the order of opening
 }
@@ -95,6 +96,7 @@ func (s *store) openRegistry(ctx context.Context, h home, readOnly bool, log *sl
 	}
 	s.closers = append(s.closers, closeDriver)
 	c := h.Config
+	s.scrub = c.Scrub
 	s.held = budget.NewShare(int64(c.Limits.MemoryBudget) / 4)
 	memory := budget.New(int64(c.Limits.MemoryBudget) / 4 * 3)
 	stores := map[string]storagedriver.Driver{storeOfFiles: s.watch.driver(storeOfFiles, driver)}

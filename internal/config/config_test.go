@@ -184,6 +184,7 @@ func TestValidateBounds(t *testing.T) {
 		{"manifests.max_size", "8MiB", "limits.memory_budget: must be at least ten times"},
 		{"manifests.max_size", "2GiB", "at most 1GiB"},
 		{"uploads.expire", "59s", "at least 1m"},
+		{"scrub.interval", "59m", "at least 1h"},
 		{"storage.inline_limit", "1025KiB", "at most 1MiB"},
 		{"storage.min_free", "1B", "at least 8MiB"},
 		{"admin.hosts", "registry.example, *", `"*" is not a name or an address`},

@@ -128,6 +128,11 @@ var keys = []Key{
 	{"s3.redirect_expiry", "Time for which such a URL is good. 1m to 168h.",
 		func(c *Config) any { return &c.S3.RedirectExpiry }},
 
+	{"scrub.rate", "Rate at which all that is stored is read again in the background, and compared with its digests, to find what is damaged. 0B/s turns that off.",
+		func(c *Config) any { return &c.Scrub.Rate }},
+	{"scrub.interval", "Time after which all of it is read anew, counted from the beginning. With more than one node one of them does it.",
+		func(c *Config) any { return &c.Scrub.Interval }},
+
 	{"limits.header_size", "Largest request header that is accepted; a larger one gets 431.",
 		func(c *Config) any { return &c.Limits.HeaderSize }},
 	{"limits.header_timeout", "Time in which a request's header must arrive. An idle connection is not affected.",
