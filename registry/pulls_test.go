@@ -15,8 +15,8 @@ import (
 	"artifactstore/registry/identity"
 )
 
-// info is what is known of a manifest.
-func (w *world) info(t testing.TB, repository, manifest string) *registry.Manifest {
+// pushed is what is known of a manifest.
+func (w *world) pushed(t testing.TB, repository, manifest string) *registry.Manifest {
 	t.Helper()
 	r, err := w.Repository(repository, caller)
 	if err == nil {
@@ -32,7 +32,7 @@ func (w *world) info(t testing.TB, repository, manifest string) *registry.Manife
 // pulled expects the last day on which a manifest was asked for.
 func (w *world) pulled(t *testing.T, repository, manifest string, want time.Time) {
 	t.Helper()
-	if m := w.info(t, repository, manifest); !m.Pulled.Equal(want) {
+	if m := w.pushed(t, repository, manifest); !m.Pulled.Equal(want) {
 		t.Errorf("pulled %v, want %v", m.Pulled, want)
 	}
 }
@@ -55,7 +55,7 @@ func TestAPullIsOneEventADay(t *testing.T) {
 	w.flush(t, w.Registry, 0)
 	today := w.clock.Now().Truncate(day)
 	pull := func(repository, manifest string) {
-		w.NotePull(w.clock.Now(), repository, w.info(t, repository, manifest))
+		w.NotePull(w.clock.Now(), repository, w.pushed(t, repository, manifest))
 	}
 	for range 3 {
 		pull("a", m)
@@ -88,7 +88,7 @@ func TestWhatIsGoneWasNotPulled(t *testing.T) {
 	w := open(t, registry.Options{})
 	r := w.repo(t, "a")
 	m := put(t, r, "v1", small, "")
-	before := w.info(t, "a", m)
+	before := w.pushed(t, "a", m)
 	w.NotePull(w.clock.Now(), "a", before)
 	w.NotePull(w.clock.Now(), "gone", before)
 	remove(t, r, m)
@@ -96,7 +96,7 @@ func TestWhatIsGoneWasNotPulled(t *testing.T) {
 	put(t, r, "v1", small, "")
 	w.NotePull(w.clock.Now(), "a", before)
 	w.flush(t, w.Registry, 0)
-	w.NotePull(w.clock.Now(), "a", w.info(t, "a", m))
+	w.NotePull(w.clock.Now(), "a", w.pushed(t, "a", m))
 	w.flush(t, w.Registry, 1)
 	w.pulled(t, "a", m, w.clock.Now().Truncate(day))
 }
@@ -105,7 +105,7 @@ func TestWhatIsGoneWasNotPulled(t *testing.T) {
 func TestNodesRecordAPullOnce(t *testing.T) {
 	w := open(t, registry.Options{})
 	m := put(t, w.repo(t, "a"), "v1", small, "")
-	info := w.info(t, "a", m)
+	info := w.pushed(t, "a", m)
 	one, two := w.node(t, nil), w.node(t, nil)
 	late, ledger := w.lateNode(t)
 	for _, n := range []*registry.Repository{one.Repository, two.Repository, late} {
@@ -136,7 +136,7 @@ func TestPullsThatCouldNotBeRecordedAreKept(t *testing.T) {
 	r, err := registry.New(t.Context(), ledger, nil, registry.Options{})
 	must(t, err)
 	m := put(t, w.repo(t, "a"), "v1", small, "")
-	r.NotePull(w.clock.Now(), "a", w.info(t, "a", m))
+	r.NotePull(w.clock.Now(), "a", w.pushed(t, "a", m))
 	ledger.err = errors.New("the database is away")
 	if err := r.FlushPulls(t.Context()); !errors.Is(err, ledger.err) {
 		t.Errorf("flush: %v", err)
@@ -220,7 +220,7 @@ func TestPullsTakeBoundedMemory(t *testing.T) {
 		t.Errorf("logged: %s", log.String())
 	}
 	put(t, w.repo(t, "a"), "v1", small, "")
-	w.NotePull(w.clock.Now(), "a", w.info(t, "a", body(small, 0, "")))
+	w.NotePull(w.clock.Now(), "a", w.pushed(t, "a", body(small, 0, "")))
 	w.flush(t, w.Registry, 1) // there is room again
 }
 
