@@ -9,6 +9,9 @@ import (
 	"artifactstore/retention"
 )
 
+// operator is somebody who uses the admin API.
+var operator = registry.Caller{Actor: "operator", Request: "r-2"}
+
 // policies sets those of a source and returns the sequence of their event.
 func (w *world) policies(t *testing.T, source, text string) uint64 {
 	t.Helper()
