@@ -181,6 +181,10 @@ type LifeView interface {
 
 	// ManifestItems are those of a repository after a sequence.
 	ManifestItems(repository string, after eventlog.Sequence, limit, tags int) ([]ManifestItem, error)
+	// ManifestsAfter are those of a repository after a sequence, Ending those of
+	// them that have an end or are marked.
+	ManifestsAfter(repository string, after eventlog.Sequence, limit int) ([]Manifest, error)
+	Ending(repository string, after eventlog.Sequence, limit int) ([]Manifest, error)
 	// ManifestItem is one of them, or nil.
 	ManifestItem(repository string, d identity.Digest, tags int) (*ManifestItem, error)
 	// PermanentManifest returns the digest (as pushed) of one manifest of the
@@ -278,6 +282,13 @@ type PlanItem struct {
 	Item       []byte // JSON
 }
 
+// PlanCut are at most Limit items of a plan, the first ones; those of a repository if it is
+// not "".
+type PlanCut struct {
+	Plan, Repository string
+	Limit            int
+}
+
 // PlanView reads plans.
 type PlanView interface {
 	Plan(id string) (*Plan, error)
@@ -285,18 +296,21 @@ type PlanView interface {
 	PlanPage(before time.Time, id string, limit int) ([]Plan, error)
 	// PlanItems follow an ordinal; of an action if it is not "".
 	PlanItems(id, action string, after int64, limit int) ([]PlanItem, error)
-	// PlanHas tells whether a plan names a manifest, or without one the repository.
-	PlanHas(id, repository string, manifest identity.Digest) (bool, error)
+	// PlanAction returns what a plan has for a manifest, or "" if it does not
+	// name it. PlanNames tells whether it names any of a repository.
+	PlanAction(id, repository string, manifest identity.Digest) (string, error)
+	PlanNames(id, repository string) (bool, error)
 }
 
 // Working are changes of working state that go with a Change.
 type Working struct {
 	// Passes are states of passes to write; nil removes one.
 	Passes map[string][]byte
-	// Plans are written, PlanItems added to the plan they are keyed by, and
-	// DropPlans removed with their items.
+	// Plans are written, PlanItems added to the plan they are keyed by, DropItems
+	// removes some, and DropPlans plans with the items that are left.
 	Plans     []Plan
 	PlanItems map[string][]PlanItem
+	DropItems []PlanCut
 	DropPlans []string
 	// Contents are content rows of earlier events to write again.
 	Contents map[eventlog.Sequence][]byte

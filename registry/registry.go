@@ -50,8 +50,13 @@ type Options struct {
 	AllowSparse bool
 	// DeleteDisabled refuses the deletion of tags, manifests and blobs by clients.
 	DeleteDisabled bool
+	// AllowErase allows operators to erase manifests for a legal cause.
+	AllowErase bool
 	// UploadExpiry is how long an upload session lives; default 24 h.
 	UploadExpiry time.Duration
+	// SweepAfter is for how long a blob that no manifest uses is left alone, as
+	// it may be about to be used; default 1 h.
+	SweepAfter time.Duration
 	// SweepGrace is how long a blob that no manifest uses stays condemned before
 	// its repository loses it; default 24 h. What was deleted stays for the
 	// grace of the retention rules.
@@ -88,6 +93,9 @@ type Registry struct {
 func New(ctx context.Context, ledger Ledger, bytes Bytes, opts Options) (*Registry, error) {
 	if opts.UploadExpiry == 0 {
 		opts.UploadExpiry = 24 * time.Hour
+	}
+	if opts.SweepAfter == 0 {
+		opts.SweepAfter = defaultSweepAfter
 	}
 	if opts.SweepGrace == 0 {
 		opts.SweepGrace = defaultSweepGrace

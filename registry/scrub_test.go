@@ -114,7 +114,9 @@ func everything(t *testing.T, w *world, r *registry.Repository) []stored {
 	blob := func(name, data string) {
 		all = append(all, stored{name: name, digest: digest(data), code: registry.BlobUnknown,
 			push: func(t *testing.T, r *registry.Repository) { t.Helper(); push(t, r, data) },
-			get:  func(ctx context.Context, r *registry.Repository) (*registry.Content, error) { return r.Blob(ctx, digest(data)) }})
+			get: func(ctx context.Context, r *registry.Repository) (*registry.Content, error) {
+				return r.Blob(ctx, digest(data))
+			}})
 	}
 	blob("small blob", small)
 	blob("large blob", large)

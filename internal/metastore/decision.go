@@ -110,7 +110,8 @@ func (v *decision) ClockJump() (*registry.ClockJump, error) {
 	return &registry.ClockJump{Since: instant(at.Int(1)), Until: instant(at.Int(2)), Sequence: eventlog.Sequence(at.Int(3))}, nil
 }
 
-// Head implements registry.LifeView.
+// Head implements registry.LifeView. Changes that were made before in the batch
+// count.
 func (v *decision) Head() (eventlog.Sequence, error) { return v.batch.head.Sequence, nil }
 
 // Blob implements registry.BlobView.

@@ -1,6 +1,9 @@
 package metastore
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"artifactstore/eventlog"
@@ -194,11 +197,7 @@ func (v *view) ManifestItems(repository string, after eventlog.Sequence, limit, 
 	if err != nil || state == nil {
 		return nil, err
 	}
-	page, err := collect(v, scanWholeManifest, "SELECT "+blobColumns+", "+manifestColumns+`
-		FROM manifests m
-		JOIN blobs b ON b.id = m.blob_id
-		WHERE m.repository_id = `+repositoryNamed+` AND m.id > $2
-		ORDER BY m.id LIMIT $3`, repository, int64(after), int64(limit))
+	page, err := v.ManifestsAfter(repository, after, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -217,6 +216,22 @@ func scanWholeManifest(r database.Rows) (registry.Manifest, error) {
 		return registry.Manifest{}, err
 	}
 	return *m, nil
+}
+
+const manifestsAfter = "SELECT " + blobColumns + ", " + manifestColumns + `
+	FROM manifests m
+	JOIN blobs b ON b.id = m.blob_id
+	WHERE m.repository_id = ` + repositoryNamed + " AND m.id > $2 "
+
+// ManifestsAfter implements registry.LifeView.
+func (v *view) ManifestsAfter(repository string, after eventlog.Sequence, limit int) ([]registry.Manifest, error) {
+	return collect(v, scanWholeManifest, manifestsAfter+"ORDER BY m.id LIMIT $3", repository, int64(after), int64(limit))
+}
+
+// Ending implements registry.LifeView.
+func (v *view) Ending(repository string, after eventlog.Sequence, limit int) ([]registry.Manifest, error) {
+	return collect(v, scanWholeManifest, manifestsAfter+"AND (m.expires <> 0 OR m.marked <> 0) ORDER BY m.id LIMIT $3",
+		repository, int64(after), int64(limit))
 }
 
 // ManifestItem implements registry.LifeView.
@@ -353,14 +368,17 @@ func (v *view) PlanItems(id, action string, after int64, limit int) ([]registry.
 		WHERE plan = $1 AND ordinal > $2 AND ($3 = '' OR action = $3) ORDER BY ordinal LIMIT $4`, id, after, action, int64(limit))
 }
 
-// PlanHas implements registry.PlanView.
-func (v *view) PlanHas(id, repository string, manifest identity.Digest) (bool, error) {
-	nothing := func(database.Rows) error { return nil }
-	if manifest.IsZero() {
-		return one(v.conn, nothing, "SELECT 1 FROM plan_items WHERE plan = $1 AND repository = $2 LIMIT 1", id, repository)
-	}
-	return one(v.conn, nothing, "SELECT 1 FROM plan_items WHERE plan = $1 AND repository = $2 AND manifest = $3 LIMIT 1",
-		id, repository, manifest.String())
+// PlanAction implements registry.PlanView.
+func (v *view) PlanAction(id, repository string, manifest identity.Digest) (action string, err error) {
+	_, err = one(v.conn, func(r database.Rows) error { action = r.Text(0); return nil },
+		"SELECT action FROM plan_items WHERE plan = $1 AND repository = $2 AND manifest = $3 LIMIT 1", id, repository, manifest.String())
+	return action, err
+}
+
+// PlanNames implements registry.PlanView.
+func (v *view) PlanNames(id, repository string) (bool, error) {
+	return one(v.conn, func(database.Rows) error { return nil },
+		"SELECT 1 FROM plan_items WHERE plan = $1 AND repository = $2 LIMIT 1", id, repository)
 }
 
 // writeWorking returns the statements of changes of working state.
@@ -379,10 +397,12 @@ func writeWorking(w *registry.Working, now int64) (all []statement) {
 			[]any{p.ID, int64(p.Sequence), p.Created.UnixMicro(), p.State, string(p.Summary)}})
 	}
 	for plan, items := range w.PlanItems {
-		for _, item := range items {
-			all = append(all, statement{`INSERT INTO plan_items (plan, ordinal, repository, manifest, action, item) VALUES ($1, $2, $3, $4, $5, $6)`,
-				[]any{plan, item.Ordinal, item.Repository, item.Manifest.String(), item.Action, string(item.Item)}})
+		for some := range slices.Chunk(items, itemsOfStatement) {
+			all = append(all, insertItems(plan, some))
 		}
+	}
+	for _, cut := range w.DropItems {
+		all = append(all, dropItems(cut))
 	}
 	for _, id := range w.DropPlans {
 		all = append(all, statement{"DELETE FROM plan_items WHERE plan = $1", []any{id}}, statement{"DELETE FROM plans WHERE id = $1", []any{id}})
@@ -397,4 +417,27 @@ func writeWorking(w *registry.Working, now int64) (all []statement) {
 			[]any{flagClock, now}})
 	}
 	return all
+}
+
+// itemsOfStatement is how many items of a plan one statement writes.
+const itemsOfStatement = 100
+
+func insertItems(plan string, items []registry.PlanItem) statement {
+	var values []string
+	args := []any{plan}
+	for _, item := range items {
+		n := len(args)
+		values = append(values, fmt.Sprintf("($1, $%d, $%d, $%d, $%d, $%d)", n+1, n+2, n+3, n+4, n+5))
+		args = append(args, item.Ordinal, item.Repository, item.Manifest.String(), item.Action, string(item.Item))
+	}
+	return statement{"INSERT INTO plan_items (plan, ordinal, repository, manifest, action, item) VALUES " + strings.Join(values, ", "), args}
+}
+
+func dropItems(cut registry.PlanCut) statement {
+	of, args := "plan = $1", []any{cut.Plan, int64(cut.Limit)}
+	if cut.Repository != "" {
+		of += " AND repository = $3"
+		args = append(args, cut.Repository)
+	}
+	return statement{"DELETE FROM plan_items WHERE plan = $1 AND ordinal IN (SELECT ordinal FROM plan_items WHERE " + of + " LIMIT $2)", args}
 }

@@ -45,7 +45,7 @@ func (c *change) flush() bool { return c.Durable || len(c.Entries) > 0 || c.Work
 func (c *change) empty() bool {
 	w := &c.Working
 	return len(c.Entries)+len(c.Puts)+len(c.Drops)+len(c.Forget)+len(c.statements)+c.rows == 0 &&
-		len(w.Passes)+len(w.Plans)+len(w.PlanItems)+len(w.DropPlans)+len(w.Contents) == 0 && !w.Heartbeat
+		len(w.Passes)+len(w.Plans)+len(w.PlanItems)+len(w.DropItems)+len(w.DropPlans)+len(w.Contents) == 0 && !w.Heartbeat
 }
 
 // queue holds the jobs that wait, in order. Its length is bounded by the

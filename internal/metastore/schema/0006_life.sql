@@ -23,6 +23,7 @@ ALTER TABLE manifests ADD COLUMN pulled INTEGER NOT NULL DEFAULT 0;     -- the l
 ALTER TABLE manifests ADD COLUMN untagged INTEGER NOT NULL DEFAULT 0;   -- when a tag last left it
 
 CREATE INDEX manifests_permanent ON manifests (repository_id, id) WHERE class = 'permanent-record' AND rule <> '';
+CREATE INDEX manifests_ending ON manifests (repository_id, id) WHERE expires <> 0 OR marked <> 0;
 
 -- Deleted manifests, as they were. Their references stay until they are forgotten.
 CREATE TABLE graves (
