@@ -235,6 +235,17 @@ type LifeView interface {
 
 	// Sharing sums up the bytes of a repository.
 	Sharing(repository string) (Sharing, error)
+	// Keeps are the byte sequences that a manifest keeps, live or deleted, by its
+	// put event: those of the references from an ordinal and before another that
+	// its repository holds as blobs, and, from 0, its bytes and its native form.
+	Keeps(manifest eventlog.Sequence, from, to int64) ([]KeptItem, error)
+	// KeeperManifests are the manifests, live or deleted, of which it is the
+	// pushed bytes or the native form, after a sequence of their put event.
+	KeeperManifests(b *Blob, after eventlog.Sequence, limit int) ([]eventlog.Sequence, error)
+	// Uses are references to it that follow a place.
+	Uses(b *Blob, after UserPlace, limit int) ([]Use, error)
+	// HeldHolders are repositories that hold it as a blob and have holds.
+	HeldHolders(b *Blob, limit int) ([]string, error)
 
 	PlanView
 }
@@ -245,16 +256,41 @@ type GraveItem struct {
 	Grave
 }
 
-// Sharing says what a repository holds, in bytes. Native forms are no part of it.
+// Sharing says what a repository holds, in bytes, each byte sequence counted once:
+// its blobs, and the pushed bytes of its manifests, of deleted ones that can still
+// be put back as well. Native forms are no part of it.
 type Sharing struct {
-	// Logical is the sum over its blobs and manifests, each counted once.
-	Logical int64
+	Logical int64 // the sum
 	// Shared is the part that other repositories hold as well, Exclusive the
 	// rest: what would be free if the repository were not.
 	Shared, Exclusive int64
-	// Condemned is the part of Exclusive that nothing uses, Deleted that of
-	// deleted manifests and what only they use.
-	Condemned int64
+	// Condemned and Deleted are parts of Exclusive: blobs that nothing uses and
+	// that are condemned, and what only deleted manifests are or use.
+	Condemned, Deleted int64
+}
+
+// The roles of a KeptItem that is no reference.
+const (
+	KeptManifest = "manifest bytes"
+	KeptNative   = "native form"
+)
+
+// KeptItem is a byte sequence that a manifest keeps.
+type KeptItem struct {
+	Role   string            // KeptManifest, KeptNative, or "" for a reference
+	Blob   eventlog.Sequence // of the event that stored it
+	Digest identity.Digest   // primary
+	Size   int64             // bytes
+	// Alone: no other manifest is it or references it, anywhere, and no
+	// repository that has holds holds it.
+	Alone bool
+}
+
+// Use is a reference to a byte sequence, by a manifest that is there or deleted.
+type Use struct {
+	// Linked: the repository of the manifest holds the byte sequence as a blob.
+	Linked bool
+	Place  UserPlace
 }
 
 // The states of a Plan.

@@ -2,7 +2,11 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"artifactstore/eventlog"
@@ -23,6 +27,8 @@ const (
 const (
 	PlanMaking    = "making"    // not complete yet
 	PlanExecuting = "executing" // begun; executing it again goes on
+
+	planDropped = "dropped" // being removed; nobody sees it
 )
 
 // MaxPlans is how many plans are kept, PlanLife how long. The oldest go when
@@ -37,8 +43,9 @@ type PlanRequest struct {
 	// Repositories are patterns (see retention.Match) of which one must match;
 	// none stand for all repositories.
 	Repositories []string
-	// Progress is told how many manifests were decided, if it is not nil.
-	Progress func(PlanSummary)
+	// Progress is told how many manifests were decided about, if it is not nil.
+	// The number rises also where a repository is gone over again.
+	Progress func(manifests int64)
 }
 
 // PlanCount is how many manifests an action is for, and their tags.
@@ -52,8 +59,9 @@ type PlanSummary struct {
 	// Patterns are those of the request; Actor made the plan.
 	Patterns []string `json:"patterns,omitempty"`
 	Actor    string   `json:"actor"`
-	// Repositories is how many there are in the plan.
+	// Repositories and Manifests are how many there are in the plan.
 	Repositories int64 `json:"repositories"`
+	Manifests    int64 `json:"manifests"`
 	// Actions counts by action.
 	Actions map[string]PlanCount `json:"actions"`
 	// Freed is how many bytes there would be less once what is collected is
@@ -133,8 +141,8 @@ type PlanStale struct {
 	// Events are the first MaxLater that did; More tells that there are others.
 	Events []LaterEvent
 	More   bool
-	// Changed says of manifests which the plan would change, by name, what is
-	// decided otherwise now, if no event about them tells.
+	// Changed says of manifests which the plan would change what is decided
+	// otherwise now, if no event about them tells.
 	Changed []string
 	// Done is what was done before.
 	Done PlanProgress
@@ -145,44 +153,213 @@ func (e *PlanStale) Error() string { return e.refusal().Error() }
 // Unwrap returns the refusal as clients see it.
 func (e *PlanStale) Unwrap() error { return e.refusal() }
 
-func (e *PlanStale) refusal() *Error { return Errorf("CONFLICT", "the plan is out of date") }
+func (e *PlanStale) refusal() *Error {
+	return Errorf(Conflict, "the plan is out of date: %s; %s; make another plan", e.why(), e.Done.text())
+}
 
-// MakePlan decides about every manifest of some repositories and keeps what it
-// decided, the reasons included, as a plan that can be executed. It changes
-// nothing else. The clock must be believed. Refusals: RetentionInvalid (a
-// pattern), Conflict (the clock is in doubt), Unavailable (the repositories
-// change faster than they can be looked at).
-func (r *Registry) MakePlan(ctx context.Context, caller Caller, request PlanRequest) (*PlanInfo, error) {
-	return nil, errors.ErrUnsupported
+// why says what has touched the plan.
+func (e *PlanStale) why() string {
+	switch {
+	case len(e.Events) == 0:
+		return strings.Join(e.Changed, "; ")
+	case e.More:
+		return fmt.Sprintf("more than %d events touched what it names, first event %d (%s, %s)",
+			len(e.Events), e.Events[0].Sequence, e.Events[0].Kind, e.Events[0].Subject)
+	case len(e.Events) == 1:
+		return fmt.Sprintf("event %d (%s, %s) touched what it names", e.Events[0].Sequence, e.Events[0].Kind, e.Events[0].Subject)
+	}
+	return fmt.Sprintf("%d events touched what it names, first event %d (%s, %s)",
+		len(e.Events), e.Events[0].Sequence, e.Events[0].Kind, e.Events[0].Subject)
+}
+
+// text says what was done.
+func (p PlanProgress) text() string {
+	if p.Marked+p.Renewed+p.Collected+p.Tags == 0 {
+		return "nothing was done"
+	}
+	return fmt.Sprintf("before that %d manifests were marked as expired, %d renewed and %d collected, with %d tags",
+		p.Marked, p.Renewed, p.Collected, p.Tags)
+}
+
+// planOf reads a plan; nil if there is none that anybody may see.
+func planOf(v View, id string) (*Plan, *PlanInfo, error) {
+	p, err := v.Plan(id)
+	if err != nil {
+		return nil, nil, fmt.Errorf("look up plan: %w", err)
+	}
+	if p == nil || p.State == planDropped {
+		return nil, nil, Errorf(PlanUnknown, "there is no plan of this id; plans are kept for %d days, and the last %d of them",
+			int(PlanLife.Hours()/24), MaxPlans)
+	}
+	info, err := p.info()
+	return p, info, err
+}
+
+func (p *Plan) info() (*PlanInfo, error) {
+	info := &PlanInfo{ID: p.ID, Sequence: p.Sequence, Created: p.Created, State: p.State}
+	if err := json.Unmarshal(p.Summary, &info.PlanSummary); err != nil {
+		return nil, fmt.Errorf("read plan %s: %w", p.ID, err)
+	}
+	return info, nil
+}
+
+// row is the plan as the ledger keeps it.
+func (p *PlanInfo) row() (Plan, error) {
+	summary, err := json.Marshal(p.PlanSummary)
+	if err != nil {
+		return Plan{}, fmt.Errorf("encode plan: %w", err)
+	}
+	return Plan{ID: p.ID, Sequence: p.Sequence, Created: p.Created, State: p.State, Summary: summary}, nil
 }
 
 // Plans lists the n plans before a time and an id, newest first; the zero Time is
 // the end.
 func (r *Registry) Plans(ctx context.Context, before time.Time, id string, n int) ([]PlanInfo, bool, error) {
-	return nil, false, errors.ErrUnsupported
+	rows, more, err := list(ctx, r, "plans", n, func(v View, limit int) ([]Plan, error) {
+		all, err := v.PlanPage(before, id, limit+2*MaxPlans)
+		all = slices.DeleteFunc(all, func(p Plan) bool { return p.State == planDropped })
+		return all[:min(limit, len(all))], err
+	})
+	var page []PlanInfo
+	for i := range rows {
+		info, err := rows[i].info()
+		if err != nil {
+			return nil, false, err
+		}
+		page = append(page, *info)
+	}
+	return page, more, err
 }
 
 // Plan returns a plan; PlanUnknown.
-func (r *Registry) Plan(ctx context.Context, id string) (*PlanInfo, error) {
-	return nil, errors.ErrUnsupported
+func (r *Registry) Plan(ctx context.Context, id string) (info *PlanInfo, err error) {
+	err = r.ledger.Read(ctx, func(v View) (err error) {
+		_, info, err = planOf(v, id)
+		return err
+	})
+	return info, err
 }
 
 // PlanItems lists the n items of a plan after an ordinal, those of one action or,
 // if it is "", all; PlanUnknown.
 func (r *Registry) PlanItems(ctx context.Context, id, action string, after int64, n int) ([]PlanDecision, bool, error) {
-	return nil, false, errors.ErrUnsupported
+	rows, more, err := list(ctx, r, "items of a plan", n, func(v View, limit int) ([]PlanItem, error) {
+		if _, _, err := planOf(v, id); err != nil {
+			return nil, err
+		}
+		return v.PlanItems(id, action, after, limit)
+	})
+	var page []PlanDecision
+	for i := range rows {
+		d, err := rows[i].decision()
+		if err != nil {
+			return nil, false, err
+		}
+		page = append(page, d)
+	}
+	return page, more, err
 }
 
-// ExecutePlan does what a plan says, in batches, and tells of each. If something
-// has touched what the plan names since it was made, it refuses with a *PlanStale
-// and does no more. A plan whose execution was interrupted is gone on with.
-// Refusals: PlanUnknown, Conflict (it is not complete, or was executed or refused
-// before; the clock is in doubt).
-func (r *Registry) ExecutePlan(ctx context.Context, caller Caller, id string, progress func(PlanProgress)) (PlanProgress, error) {
-	return PlanProgress{}, errors.ErrUnsupported
+func (i *PlanItem) decision() (PlanDecision, error) {
+	d := PlanDecision{Ordinal: i.Ordinal, Repository: i.Repository, Manifest: i.Manifest, Action: i.Action}
+	if err := json.Unmarshal(i.Item, &d); err != nil {
+		return d, fmt.Errorf("read item %d of a plan: %w", i.Ordinal, err)
+	}
+	return d, nil
 }
+
+// tagsOfPlan is how many tags of a manifest a plan lists.
+const tagsOfPlan = 20
+
+// planned makes an item of a plan of what was decided.
+func (d *verdict) planned(repository string, ordinal int64) (PlanItem, error) {
+	shown := PlanDecision{
+		Digest: d.item.Digest, MediaType: d.item.MediaType, Size: d.item.Blob.Size, Class: d.item.Class, Expires: d.item.Expires,
+		TagCount: int64(len(d.item.Tags)), State: d.State, Since: d.Since, Next: d.Next, Held: d.Held, Reason: d.Reason,
+	}
+	for _, t := range d.item.Tags[:min(tagsOfPlan, len(d.item.Tags))] {
+		shown.Tags = append(shown.Tags, t.Name)
+	}
+	text, err := json.Marshal(shown)
+	if err != nil {
+		return PlanItem{}, fmt.Errorf("encode item of a plan: %w", err)
+	}
+	return PlanItem{Ordinal: ordinal, Repository: repository, Manifest: d.item.Blob.Digests.Primary(), Action: d.action, Item: text}, nil
+}
+
+// dropBatch is how many items of plans are removed in one change.
+const dropBatch = 1000
 
 // DropPlans removes the plans that are too old or too many, and returns how many.
-func (r *Registry) DropPlans(ctx context.Context) (int, error) {
-	return 0, errors.ErrUnsupported
+func (r *Registry) DropPlans(ctx context.Context) (int, error) { return r.dropPlans(ctx, MaxPlans) }
+
+// dropPlans keeps at most so many plans.
+func (r *Registry) dropPlans(ctx context.Context, keep int) (dropped int, err error) {
+	var old []Plan
+	err = r.ledger.Read(ctx, func(v View) error {
+		all, err := v.PlanPage(time.Time{}, "", 4*MaxPlans)
+		if err != nil {
+			return fmt.Errorf("list plans: %w", err)
+		}
+		for i, p := range all {
+			if i >= keep || p.State == planDropped || v.Now().Sub(p.Created) > PlanLife {
+				old = append(old, p)
+			}
+		}
+		return nil
+	})
+	for _, p := range old {
+		if err == nil {
+			err = r.dropPlan(ctx, p)
+			dropped++
+		}
+	}
+	return dropped, err
+}
+
+// dropPlan hides a plan, and then removes its items bit by bit.
+func (r *Registry) dropPlan(ctx context.Context, p Plan) error {
+	if err := r.change(ctx, func(View) (*Change, error) {
+		p.State = planDropped
+		return &Change{Working: Working{Plans: []Plan{p}}}, nil
+	}); err != nil {
+		return fmt.Errorf("drop plan: %w", err)
+	}
+	if err := r.dropItems(ctx, p.ID, ""); err != nil {
+		return err
+	}
+	return r.change(ctx, func(View) (*Change, error) { return &Change{Working: Working{DropPlans: []string{p.ID}}}, nil })
+}
+
+// dropItems removes the items of a plan, those of one repository if it is not "".
+func (r *Registry) dropItems(ctx context.Context, plan, repository string) error {
+	for more := true; more; {
+		err := r.change(ctx, func(v View) (*Change, error) {
+			left, err := v.PlanItems(plan, "", 0, 1)
+			if more = len(left) > 0; more && err == nil && repository != "" {
+				more, err = v.PlanNames(plan, repository)
+			}
+			if err != nil || !more {
+				return nil, err
+			}
+			return &Change{Working: Working{DropItems: []PlanCut{{plan, repository, dropBatch}}}}, nil
+		})
+		if err != nil {
+			return fmt.Errorf("drop items of a plan: %w", err)
+		}
+	}
+	return nil
+}
+
+// change commits working state.
+func (r *Registry) change(ctx context.Context, decide func(View) (*Change, error)) error {
+	return r.ledger.Update(ctx, System, Keys{}, decide)
+}
+
+// notBelieved is the refusal while the clock is in doubt.
+func notBelieved(err error) error {
+	if !errors.Is(err, errInDoubt) {
+		return err
+	}
+	return Errorf(Conflict, "the clock went ahead further than it should have, so nothing expires until an operator has confirmed it")
 }

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"artifactstore/registry/fact"
@@ -85,6 +86,8 @@ type Registry struct {
 	secret []byte // signs upload sessions
 	active activeUploads
 	book   ruleBook
+	pulls  pulls
+	jump   atomic.Uint64 // event of the jump of the clock that was logged last
 	// scrubbing is held by the one Scrub that runs here.
 	scrubbing sync.Mutex
 }

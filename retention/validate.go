@@ -126,6 +126,12 @@ func named(member string, class Class) error {
 	return nil
 }
 
+// CheckRepositories returns what is wrong with patterns of repositories, or nil;
+// there must be one at least.
+func CheckRepositories(list []string) error {
+	return errors.Join(patterns("repositories", list, repositoryPattern)...)
+}
+
 // patterns checks a list of patterns that may not be empty.
 func patterns(member string, list []string, form *regexp.Regexp) []error {
 	if len(list) == 0 {

@@ -23,8 +23,14 @@ import (
 	"artifactstore/internal/worker"
 )
 
-// purgeInterval is how often expired upload sessions are removed.
-const purgeInterval = time.Hour
+// The intervals of background work.
+const (
+	purgeInterval = time.Hour   // of removing upload sessions that have expired
+	noteInterval  = time.Minute // of noting what was pulled, and that the clock is watched
+)
+
+// lastNotes is how long noting the last pulls may take when the server stops.
+const lastNotes = 10 * time.Second
 
 func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -152,6 +158,9 @@ func openDoors(ctx context.Context, c *config.Config, store *store, certificate 
 func run(ctx context.Context, stop context.CancelFunc, store *store, doors []door, log *slog.Logger) error {
 	var background sync.WaitGroup
 	background.Go(func() {
+		worker.Every(ctx, noteInterval, func(ctx context.Context) { takeNotes(ctx, store, log) })
+	})
+	background.Go(func() {
 		worker.Exclusive(ctx, loggedLease{store.ledger, log}, "uploads", purgeInterval, func(ctx context.Context) { purgeUploads(ctx, store, log) })
 	})
 	if store.scrub.Rate > 0 {
@@ -167,6 +176,9 @@ func run(ctx context.Context, stop context.CancelFunc, store *store, doors []doo
 		})
 	}
 	background.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastNotes)
+	defer cancel()
+	flushPulls(last, store, log) // the doors are closed: there will be no more
 	return errors.Join(failed...)
 }
 
@@ -190,6 +202,20 @@ func routes(store *store, o distribution.Options) http.Handler {
 			api.ServeHTTP(w, r)
 		}
 	})
+}
+
+// takeNotes notes what only this process knows.
+func takeNotes(ctx context.Context, store *store, log *slog.Logger) {
+	if err := store.registry.Heartbeat(ctx); err != nil && ctx.Err() == nil {
+		log.Error("it could not be noted that the clock is watched", "error", err)
+	}
+	flushPulls(ctx, store, log)
+}
+
+func flushPulls(ctx context.Context, store *store, log *slog.Logger) {
+	if err := store.registry.FlushPulls(ctx); err != nil && ctx.Err() == nil {
+		log.Error("pulls could not be recorded", "error", err)
+	}
 }
 
 func purgeUploads(ctx context.Context, store *store, log *slog.Logger) {

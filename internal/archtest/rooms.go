@@ -85,7 +85,7 @@ var Rooms = []Room{
 	{Path: "internal/web"},
 	{Path: "distribution", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
 		Modules: []string{gorillaMux}},
-	{Path: "internal/admin", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
+	{Path: "internal/admin", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "retention", "internal/canon", "internal/web"},
 		Modules: []string{gorillaMux}},
 
 	// Those who knock at the doors.

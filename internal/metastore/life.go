@@ -308,36 +308,6 @@ func (v *view) Head() (eventlog.Sequence, error) {
 	return h.Sequence, err
 }
 
-// Sharing implements registry.LifeView.
-func (v *view) Sharing(repository string) (registry.Sharing, error) {
-	var s registry.Sharing
-	id, err := v.repositoryID(repository)
-	if err != nil || id == 0 {
-		return s, err
-	}
-	elsewhere := `(EXISTS (SELECT 1 FROM links o WHERE o.blob_id = b.id AND o.repository_id <> $1)
-		OR EXISTS (SELECT 1 FROM manifests o WHERE o.blob_id = b.id AND o.repository_id <> $1))`
-	err = each(v.conn, func(r database.Rows) error {
-		size := r.Int(0)
-		s.Logical += size
-		if r.Int(1) != 0 {
-			s.Shared += size
-			return nil
-		}
-		s.Exclusive += size
-		if r.Int(2) != 0 {
-			s.Condemned += size
-		}
-		return nil
-	}, "SELECT b.size, "+truth(elsewhere)+`, h.due FROM (
-			SELECT l.blob_id, l.due FROM links l WHERE l.repository_id = $1
-			UNION ALL
-			SELECT m.blob_id, 0 FROM manifests m WHERE m.repository_id = $1
-				AND NOT EXISTS (SELECT 1 FROM links l WHERE l.repository_id = $1 AND l.blob_id = m.blob_id)
-		) h JOIN blobs b ON b.id = h.blob_id`, id)
-	return s, err
-}
-
 // working state
 
 func scanPlan(r database.Rows) (registry.Plan, error) {
@@ -393,7 +363,7 @@ func writeWorking(w *registry.Working, now int64) (all []statement) {
 	}
 	for _, p := range w.Plans {
 		all = append(all, statement{`INSERT INTO plans (id, sequence, created, state, summary) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (id) DO UPDATE SET state = excluded.state, summary = excluded.summary`,
+			ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence, state = excluded.state, summary = excluded.summary`,
 			[]any{p.ID, int64(p.Sequence), p.Created.UnixMicro(), p.State, string(p.Summary)}})
 	}
 	for plan, items := range w.PlanItems {
