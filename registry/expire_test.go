@@ -2,7 +2,6 @@ package registry_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -81,25 +80,6 @@ func TestWhatIsKeptAgainIsRenewed(t *testing.T) {
 	w.enforce(t, registry.EnforceReport{Marked: 1})
 	w.pass(t, 6*day)
 	w.enforce(t, nothingDone)
-}
-
-// index pushes an index of some manifests, and returns its bytes.
-func index(t *testing.T, r *registry.Repository, tag string, children ...string) string {
-	t.Helper()
-	var list []any
-	for _, c := range children {
-		list = append(list, descriptor("application/vnd.oci.image.manifest.v1+json", c))
-	}
-	text, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": list})
-	must(t, err)
-	p := image(registry.Reference{Digest: digest(string(text))}, string(text))
-	p.MediaType = "application/vnd.oci.image.index.v1+json"
-	if tag != "" {
-		p.Tags = []string{tag}
-	}
-	_, err = r.PutManifest(t.Context(), p)
-	must(t, err)
-	return string(text)
 }
 
 func TestAChildStaysAsLongAsItsIndexCanBe(t *testing.T) {

@@ -35,8 +35,6 @@ func (w *world) last(t *testing.T, kind string) eventlog.Sequence {
 	return found
 }
 
-var operator = registry.Caller{Actor: "operator", Request: "r-2"}
-
 // undo undoes the newest event of a kind.
 func (w *world) undo(t *testing.T, kind string) registry.UndoResult {
 	t.Helper()
@@ -421,23 +419,23 @@ func TestPoliciesAndHoldsForbidAMove(t *testing.T) {
 	must(t, err)
 	deny("hold audit")
 	must(t, w.ReleaseHold(t.Context(), operator, "audit", "a", tagged("v1"), "closed"))
-	w.policies(t, retention.Policy{Name: "p", Repositories: []string{"a"}, ImmutableTags: []retention.Immutable{{Tags: []string{"v*"}}}})
+	w.ruled(t, retention.Policy{Name: "p", Repositories: []string{"a"}, ImmutableTags: []retention.Immutable{{Tags: []string{"v*"}}}})
 	deny("policy p makes it immutable")
 	put(t, r, "v2", "third", "")
 	made := w.last(t, fact.KindTagMoved)
 	_, err = w.Undo(t.Context(), operator, made, "by mistake")
 	refused(t, err, registry.Denied)
-	w.policies(t, retention.Policy{Name: "p", Repositories: []string{"a"}, WriteOnce: true})
+	w.ruled(t, retention.Policy{Name: "p", Repositories: []string{"a"}, WriteOnce: true})
 	deny("write-once")
-	w.policies(t)
+	w.ruled(t)
 	_, err = w.Undo(t.Context(), operator, moved, "by mistake")
 	must(t, err)
 	names(t, r, map[string]string{"v1": first})
 	served(t, r, second)
 }
 
-// policies sets the policies in force.
-func (w *world) policies(t *testing.T, all ...retention.Policy) {
+// ruled sets the policies in force.
+func (w *world) ruled(t *testing.T, all ...retention.Policy) {
 	t.Helper()
 	text, err := retention.Document{Policies: all}.Encode()
 	must(t, err)
@@ -529,7 +527,7 @@ func TestAnUndoThatWasCutOffGoesOn(t *testing.T) {
 
 func TestARestoredManifestThatHasExpiredIsSaidToGo(t *testing.T) {
 	w := open(t, registry.Options{})
-	w.policies(t, retention.Policy{Name: "p", Repositories: []string{"a"}, Class: retention.Transient})
+	w.ruled(t, retention.Policy{Name: "p", Repositories: []string{"a"}, Class: retention.Transient})
 	r := w.repo(t, "a")
 	m := put(t, r, "", small, "")
 	w.pass(t, 6*day)
@@ -633,16 +631,16 @@ func TestARepositoryIsNotDeletedAgainstARule(t *testing.T) {
 		w.pass(t, 2*time.Hour) // it ends, and is not released
 	}
 	policy := retention.Policy{Name: "p", Repositories: []string{"a"}, WriteOnce: true}
-	w.policies(t, policy)
+	w.ruled(t, policy)
 	deny("policy p makes the repository write-once")
 	policy.WriteOnce, policy.ImmutableTags = false, []retention.Immutable{{Tags: []string{"v*"}}}
-	w.policies(t, policy)
+	w.ruled(t, policy)
 	deny("tag v1 cannot be deleted")
 	policy.ImmutableTags, policy.Class = nil, retention.PermanentRecord
-	w.policies(t, policy)
+	w.ruled(t, policy)
 	put(t, r, "v2", "permanent", "")
 	deny("manifest " + digest(body("permanent", 0, "")).String())
-	w.policies(t)
+	w.ruled(t)
 	deny("was made a permanent record")
 	for name, code := range map[string]registry.Code{"A": registry.NameInvalid, "b": registry.NameUnknown, "a#1": registry.NameInvalid} {
 		_, err := w.DeleteRepository(t.Context(), operator, name, "tidy")
