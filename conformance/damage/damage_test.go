@@ -37,7 +37,17 @@ type seed struct {
 
 func newSeed(t *testing.T) *seed {
 	t.Helper()
-	s := &seed{folder: filepath.Join(t.TempDir(), "data"), small: harness.Random(1, 300), large: harness.Random(2, 200_000)}
+	s := newContent()
+	s.folder = filepath.Join(t.TempDir(), "data")
+	server := open(t, s.folder)
+	s.push(t, server)
+	stop(t, server)
+	run(t, s.folder, 0, "epoch", "--reason", reason)
+	return s
+}
+
+func newContent() *seed {
+	s := &seed{small: harness.Random(1, 300), large: harness.Random(2, 200_000)}
 	s.manifest = harness.Encode(harness.Manifest{SchemaVersion: 2, MediaType: harness.ImageManifest,
 		Config: harness.Describe(harness.ImageConfig, s.small), Layers: []harness.Descriptor{harness.Describe(harness.ImageLayer, s.large)},
 		Annotations: map[string]string{"note": note}})
@@ -45,10 +55,6 @@ func newSeed(t *testing.T) *seed {
 	s.signature = harness.Encode(harness.Manifest{SchemaVersion: 2, MediaType: harness.ImageManifest, ArtifactType: "application/vnd.example.signature",
 		Config: harness.Describe(harness.EmptyJSON, s.small), Layers: []harness.Descriptor{}, Subject: &subject,
 		Annotations: map[string]string{"note": signed}})
-	server := open(t, s.folder)
-	s.push(t, server)
-	stop(t, server)
-	run(t, s.folder, 0, "epoch", "--reason", reason)
 	return s
 }
 
@@ -107,10 +113,15 @@ func stop(t *testing.T, s *harness.Server) {
 	harness.Must(t, s.Stop())
 }
 
-// run runs a verb on a store, and expects how it exits.
+// run runs a verb on a store in a folder, and expects how it exits.
 func run(t *testing.T, folder string, code int, verb string, args ...string) (out, all string) {
 	t.Helper()
-	cmd := harness.Command(t, verb, append([]string{"--data", folder}, args...)...)
+	return runVerb(t, code, verb, append([]string{"--data", folder}, args...)...)
+}
+
+func runVerb(t *testing.T, code int, verb string, args ...string) (out, all string) {
+	t.Helper()
+	cmd := harness.Command(t, verb, args...)
 	var output, errors bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &errors
 	err := cmd.Run()
@@ -134,7 +145,13 @@ type report struct {
 
 func fsck(t *testing.T, folder string, code int, args ...string) (r report, all string) {
 	t.Helper()
-	out, all := run(t, folder, code, "fsck", append([]string{"--deep", "--json"}, args...)...)
+	return fsckAt(t, code, append([]string{"--data", folder}, args...)...)
+}
+
+// fsckAt is fsck of a store wherever it is.
+func fsckAt(t *testing.T, code int, args ...string) (r report, all string) {
+	t.Helper()
+	out, all := runVerb(t, code, "fsck", append([]string{"--deep", "--json"}, args...)...)
 	harness.Must(t, json.Unmarshal([]byte(out), &r))
 	if r.Wrong != (code != 0) {
 		t.Errorf("exit code %d, and wrong is %v", code, r.Wrong)
@@ -343,4 +360,56 @@ func TestOrasPushesAgainWhatIsDamaged(t *testing.T) {
 	}
 	stop(t, server)
 	fsck(t, folder, 0)
+}
+
+// TestDamageIsFoundBesideNodes: in PostgreSQL and S3, while a node serves.
+func TestDamageIsFoundBesideNodes(t *testing.T) {
+	t.Parallel()
+	database, bucket := harness.StartPostgres(t), harness.StartS3(t)
+	file := harness.Place{Postgres: database, S3: bucket}.Make(t)
+	server, err := harness.Open(harness.Config{File: file})
+	harness.Must(t, err)
+	t.Cleanup(func() { _ = server.Kill() })
+	s := newContent()
+	s.push(t, server)
+	client := server.Client()
+	defer client.Close()
+	at := func(code int, args ...string) (report, string) {
+		return fsckAt(t, code, append([]string{"--config", file}, args...)...)
+	}
+	at(0)
+
+	keys := bucket.Content(t, bucket.Bucket)
+	if len(keys) != 1 {
+		t.Fatalf("objects %v", keys)
+	}
+	flip(t, bucket.File(keys[0]), string(s.large[:64]), 7)
+	database.SQL(t, "UPDATE objects SET bytes = set_byte(bytes, 150, get_byte(bytes, 150) # 1) WHERE sequence = (SELECT content FROM blobs WHERE sha256 = '"+harness.SHA256(s.small)+"')")
+	for _, want := range []struct {
+		args     []string
+		kind     string
+		repaired bool
+	}{{nil, "damaged", false}, {[]string{"--repair"}, "damaged", true}, {nil, "quarantined", false}} {
+		r, _ := at(1, want.args...)
+		if len(r.Findings) != 2 || !r.Equal {
+			t.Fatalf("found %+v", r)
+		}
+		for _, f := range r.Findings {
+			if f.Kind != want.kind || f.Repaired != want.repaired {
+				t.Errorf("fsck %v: found %+v", want.args, f)
+			}
+		}
+	}
+	withheld(t, client, blobPath(s.small))
+	withheld(t, client, blobPath(s.large))
+	s.push(t, server)
+	for _, data := range [][]byte{s.small, s.large} {
+		reply, err := client.Get(t.Context(), blobPath(data))
+		harness.Must(t, err)
+		if reply.Status != http.StatusOK || !bytes.Equal(reply.Body, data) {
+			t.Errorf("after the push: status %d, %d bytes", reply.Status, len(reply.Body))
+		}
+	}
+	at(0)
+	harness.Must(t, server.Stop())
 }
