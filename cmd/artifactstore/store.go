@@ -29,8 +29,8 @@ type store struct {
 	registry *registry.Registry
 	ledger   *metastore.Store
 	plane    *dataplane.Plane
-	watch    *watch // nil if nobody does
-	scrub    config.Scrub
+	watch    *watch         // nil if nobody does
+	scrub    config.Scrub   // how fast, and how often
 	held     *budget.Share  // memory that is held at the pace of clients
 	closers  []func() error // in the order of opening
 }

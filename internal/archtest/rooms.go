@@ -118,6 +118,7 @@ var Rooms = []Room{
 	{Path: "conformance/crash", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/failover", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/backup", Ours: []string{"conformance/harness"}, BlackBox: true},
+	{Path: "conformance/damage", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/cluster", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/moving", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/upgrade", Ours: []string{"conformance/harness"}, BlackBox: true},
