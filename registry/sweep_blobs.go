@@ -130,7 +130,7 @@ func (s *sweep) blobs(ctx context.Context) error {
 			}
 			t.place, t.Visited = b.Sequence, t.Visited+1
 			switch {
-			case items[i].Kept || trusted.Sub(b.Stored) < s.opts.SweepAfter || trusted.Before(b.Due):
+			case items[i].Kept || trusted.Before(b.Due) || b.Due.IsZero() && trusted.Sub(b.Stored) < s.opts.SweepAfter:
 				continue
 			case b.Due.IsZero():
 				t.Condemned.add(b.Size)

@@ -261,7 +261,8 @@ func (f *fsckRun) outcome() error {
 	if n := counts[registry.FoundUnread].Found; n > 0 {
 		wrong = append(wrong, fmt.Sprintf("%d contents could not be read: look after what they are kept on, and run it again", n))
 	}
-	if f.storage.Wrong() && !f.o.Repair {
+	_, differs := errors.AsType[*metastore.Difference](f.problem)
+	if (differs || f.storage.Wrong()) && !f.o.Repair {
 		wrong = append(wrong, "'artifactstore fsck --repair' repairs what can be repaired")
 	} else if len(f.storage.Refused) > 0 {
 		wrong = append(wrong, "objects that nothing names were left alone: see whether database and store belong together")

@@ -96,6 +96,10 @@ func serve(ctx context.Context, c *config.Config, w io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.close()) }()
 	watch.state(ctx, store)
+	inForce, err := putPolicies(ctx, c, store)
+	if err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	doors, err := openDoors(ctx, c, store, certificate, log)
@@ -106,7 +110,12 @@ func serve(ctx context.Context, c *config.Config, w io.Writer) (err error) {
 	for _, d := range doors {
 		log.Info("serving", "door", d.name, "address", d.Addr().String(), "keeps", homeOf(c).keeps(), "tls", d.options.TLS != nil)
 	}
-	err = run(ctx, stop, store, doors, log)
+	var later sync.WaitGroup
+	if !inForce {
+		later.Go(func() { putPoliciesLater(ctx, c, store, log) })
+	}
+	err = run(ctx, stop, c, store, doors, log)
+	later.Wait() // run returns when ctx is done
 	log.Info("stopped")
 	return err
 }
@@ -155,8 +164,12 @@ func openDoors(ctx context.Context, c *config.Config, store *store, certificate 
 
 // run serves the store and does its background work until ctx is done or a
 // door fails, which stops the rest, and returns when all of it has ended.
-func run(ctx context.Context, stop context.CancelFunc, store *store, doors []door, log *slog.Logger) error {
+func run(ctx context.Context, stop context.CancelFunc, c *config.Config, store *store, doors []door, log *slog.Logger) error {
 	var background sync.WaitGroup
+	background.Go(func() {
+		worker.Exclusive(ctx, loggedLease{store.ledger, log}, "retention", time.Duration(c.Retention.Interval),
+			func(ctx context.Context) { applyRetention(ctx, c, store, log) })
+	})
 	background.Go(func() {
 		worker.Every(ctx, noteInterval, func(ctx context.Context) { takeNotes(ctx, store, log) })
 	})

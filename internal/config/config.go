@@ -31,6 +31,9 @@ type Config struct {
 	Uploads        Uploads
 	Storage        Storage
 	S3             S3
+	Retention      Retention
+	Sweep          Sweep
+	Erase          Erase
 	Scrub          Scrub
 	Limits         Limits
 	Shutdown       Shutdown
@@ -169,7 +172,10 @@ func Default() Config {
 			Redirect:       Never,
 			RedirectExpiry: Duration(15 * time.Minute),
 		},
-		Scrub: Scrub{Rate: Rate(16 * MiB), Interval: Duration(30 * 24 * time.Hour)},
+		Retention: Retention{Interval: Duration(time.Hour), Enforce: true},
+		Sweep:     Sweep{Interval: Duration(time.Hour), Grace: Duration(24 * time.Hour)},
+		Erase:     Erase{Delay: Duration(24 * time.Hour)},
+		Scrub:     Scrub{Rate: Rate(16 * MiB), Interval: Duration(30 * 24 * time.Hour)},
 		Limits: Limits{
 			HeaderSize:    64 * KiB,
 			HeaderTimeout: Duration(10 * time.Second),

@@ -54,7 +54,7 @@ func TestEveryFieldHasOneKey(t *testing.T) {
 func TestEveryKeySetsItsOwnField(t *testing.T) {
 	// For each type, a value that is no key's default.
 	candidates := []string{"other", "false", "true", "123B", "123MiB", "123B/s", "123h", "json", "warn", "123",
-		"postgres", "memory", "AES256", "above 123B"}
+		"postgres", "memory", "AES256", "above 123B", `{"other":"3d"}`, `[{"name":"other","repositories":["x"]}]`, "3d"}
 	for _, k := range config.Keys() {
 		c, defaults := config.Default(), config.Default()
 		value := ""

@@ -31,7 +31,7 @@ var onPostgres bool
 const ofFiles = "^(TestEveryFailedOperationIsToldNotHidden|TestFailedFlushStopsTheStore|TestFullDiskRefusesAndRecovers|" +
 	"TestEventsAreFlushedAndSessionsAreNot|TestFilesAreNotForOthers|TestUncleanStartIsNoticed|" +
 	"TestReadOnlyStoreReadsWhatWasClosed|TestOpenReportsWhatIsNoStore|TestStoreOfTheFirstVersionIsMigratedWithItsContent|" +
-	"TestListingsCostThePageNotTheCollection|TestCloseCommitsWhatIsWaitingAndRefusesTheRest|" +
+	"TestListingsCostThePageNotTheCollection|TestPassesCostTheirPage|TestCloseCommitsWhatIsWaitingAndRefusesTheRest|" +
 	"TestBatchIsOneCommitInWhichEachSeesTheEarlierOnes|TestOneThatFailsSpoilsNoOtherOfItsBatch|" +
 	"TestCallerGivesUpOnlyBeforeTheDecision|TestObserverIs.*|TestReceiveIsAllOrNothing)$"
 

@@ -25,6 +25,10 @@ ALTER TABLE manifests ADD COLUMN untagged INTEGER NOT NULL DEFAULT 0;   -- when 
 CREATE INDEX manifests_permanent ON manifests (repository_id, id) WHERE class = 'permanent-record' AND rule <> '';
 CREATE INDEX manifests_ending ON manifests (repository_id, id) WHERE expires <> 0 OR marked <> 0;
 
+-- Who references something is listed in pages, in this order.
+DROP INDEX manifest_references_digest;
+CREATE INDEX manifest_references_digest ON manifest_references (digest, repository_id, manifest_id, ordinal);
+
 -- Deleted manifests, as they were. Their references stay until they are forgotten.
 CREATE TABLE graves (
   repository_id INTEGER NOT NULL,
