@@ -12,7 +12,9 @@ import (
 	"artifactstore/registry/identity"
 )
 
-func blake(content string) identity.Digest { return identity.FromBytes(identity.BLAKE3, []byte(content)) }
+func blake(content string) identity.Digest {
+	return identity.FromBytes(identity.BLAKE3, []byte(content))
+}
 
 // why gives the chains as lines of kinds and texts, with digests by the names of
 // their contents.
