@@ -150,6 +150,9 @@ func (r *Repository) DeleteBlob(ctx context.Context, d identity.Digest) error {
 			return &Error{Code: BlobInUse, Message: "a manifest of the repository references the blob; delete the manifest first",
 				Detail: map[string]string{"manifest": user.String()}}
 		}
+		if err := r.mayLoseUsed(v, b); err != nil {
+			return err
+		}
 		c.Add(&fact.BlobUnlinked{Repository: r.name, Blob: b.Digests.Primary()})
 		return nil
 	})
@@ -169,6 +172,24 @@ func (r *Repository) mayLose(v View) error {
 		return err
 	}
 	return held("the repository", repositoryHolds(holds))
+}
+
+// mayLoseUsed refuses to take out a blob that a deleted manifest uses while a hold
+// may freeze that one. Which of the holds does is not looked at: there are few, and
+// the manifest can still be put back.
+func (r *Repository) mayLoseUsed(v View, b *Blob) error {
+	holds, err := binding(v, r.name)
+	if err != nil || len(holds) == 0 {
+		return err
+	}
+	used, err := v.Used(r.name, b.Digests)
+	if err != nil {
+		return fmt.Errorf("look up references: %w", err)
+	}
+	if !used {
+		return nil
+	}
+	return held("a deleted manifest that uses the blob", holds)
 }
 
 // mayDelete refuses deletion where the operator switched it off.

@@ -102,6 +102,19 @@ func sameBytes(now, seen *Blob) bool {
 	return now != nil && now.Sequence == seen.Sequence && now.Receipt == seen.Receipt && now.Content == seen.Content
 }
 
+// current tells whether a blob is still stored where it was.
+func (r *Registry) current(ctx context.Context, b *Blob) (is bool, err error) {
+	err = r.ledger.Read(ctx, func(v View) error {
+		now, err := v.Blob(b.Digests.Primary())
+		is = sameBytes(now, b)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("look up content: %w", err)
+	}
+	return is, nil
+}
+
 // condemn looks once more at bytes that were found missing or wrong, and puts
 // them under quarantine if they are still what the registry would serve. It
 // returns whether it did.
@@ -181,12 +194,19 @@ type comparison struct {
 func (r *Registry) compareDescriptor(ctx context.Context, item *DescriptorItem, pace *budget.Pace) (comparison, error) {
 	var c comparison
 	var have []byte
+	var there bool
 	err := r.ledger.Read(ctx, func(v View) (err error) {
+		if there, err = r.keeps(v, item.Repository, item.Blob.Digests.Primary(), item.Sequence); err != nil {
+			return err
+		}
 		have, err = v.Descriptor(item.Sequence)
 		return err
 	})
 	if err != nil {
 		return c, fmt.Errorf("read descriptor: %w", err)
+	}
+	if !there {
+		return c, nil // it was forgotten meanwhile
 	}
 	if err := pace.Bytes(ctx, int64(len(have))+item.Blob.Size); err != nil {
 		return c, err

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -114,6 +115,9 @@ const (
 	// young is the age below which an object is left alone, by the clocks of
 	// its store and of the registry.
 	young = time.Hour
+	// maxAway is how many may be out of reach, one after the other, before it
+	// is their store that is.
+	maxAway = 3
 	// fewOrphans may be deleted whatever else is in their store.
 	fewOrphans = 10
 )
@@ -147,6 +151,7 @@ type checker struct {
 	o FsckOptions
 	FsckReport
 	inhabited
+	away int // how many were out of reach, one after the other
 }
 
 func (c *checker) tell() {
@@ -207,6 +212,17 @@ func (c *checker) blob(ctx context.Context, b *Blob) error {
 	condition, cause, err := c.r.examine(ctx, b, c.o.Deep, c.o.Pace)
 	if err != nil {
 		return err
+	}
+	if !errors.Is(cause, fact.ErrUnavailable) {
+		c.away = 0
+	} else if c.away++; c.away == maxAway {
+		return fmt.Errorf("store %q cannot be reached: %w", b.Receipt.Store, cause)
+	}
+	if condition == missing || condition == wrong {
+		// It may have been forgotten or moved meanwhile.
+		if current, err := c.r.current(ctx, b); err != nil || !current {
+			return err
+		}
 	}
 	c.Blobs++
 	c.Bytes += b.Size
@@ -504,6 +520,10 @@ func (c *checker) erasure(ctx context.Context, e *Erasure) error {
 	if err != nil || there {
 		return err
 	}
+	now, err := c.r.erasure(ctx, e.By)
+	if err != nil || now == nil {
+		return err // the sweep has noted it meanwhile
+	}
 	f := Finding{Kind: FoundErased, Subject: e.Blob.String(), Store: e.Receipt.Store, Name: e.Receipt.Locator, Size: e.Size,
 		Problem: "it was to be deleted, and is gone or not whole"}
 	if c.o.Repair {
@@ -518,6 +538,14 @@ func (c *checker) erasure(ctx context.Context, e *Erasure) error {
 	}
 	c.found(f)
 	return nil
+}
+
+func (r *Registry) erasure(ctx context.Context, by eventlog.Sequence) (e *Erasure, err error) {
+	err = r.ledger.Read(ctx, func(v View) (err error) {
+		e, err = v.Erasure(by)
+		return err
+	})
+	return e, err
 }
 
 // erased removes what is left of an object that was to be deleted, and says that

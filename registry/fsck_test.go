@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -312,5 +313,44 @@ func TestFsckListsNoMoreThanItsBound(t *testing.T) {
 	report := w.fsck(t, registry.FsckOptions{})
 	if len(report.Findings) != registry.MaxFindings || report.Counts[registry.FoundOrphan].Found != registry.MaxFindings+5 {
 		t.Errorf("%d findings, counted %v", len(report.Findings), report.Counts)
+	}
+}
+
+// TestFsckSaysNothingOfWhatChangesUnderIt: what it has listed is moved before it
+// looks.
+func TestFsckSaysNothingOfWhatChangesUnderIt(t *testing.T) {
+	w, r := openNow(t)
+	push(t, r, small)
+	push(t, r, large)
+	n := w.node(t, func(b registry.Bytes) registry.Bytes {
+		return &unreadable{b, func(fact.Receipt) error {
+			for _, data := range []string{small, large} {
+				w.lose(t, digest(data))
+				push(t, r, data)
+			}
+			return nil
+		}}
+	})
+	report, err := n.Fsck(t.Context(), registry.FsckOptions{Deep: true})
+	if err != nil || report.Wrong() {
+		t.Errorf("found %+v, %v", report.Findings, err)
+	}
+}
+
+func TestFsckEndsWhenItsStoreIsAway(t *testing.T) {
+	w, r := openNow(t)
+	asked := 0
+	for i := range 10 {
+		push(t, r, fmt.Sprint(large, i))
+	}
+	n := w.node(t, func(b registry.Bytes) registry.Bytes {
+		return &unreadable{b, func(fact.Receipt) error {
+			asked++
+			return fmt.Errorf("verify: %w", fact.ErrUnavailable)
+		}}
+	})
+	before := head(t, w)
+	if _, err := n.Fsck(t.Context(), registry.FsckOptions{Deep: true, Repair: true}); !errors.Is(err, fact.ErrUnavailable) || asked != 3 || head(t, w) != before {
+		t.Errorf("after %d: %v", asked, err)
 	}
 }

@@ -30,6 +30,9 @@ type TagInfo struct {
 	Sequence     eventlog.Sequence // of the last move
 	Moved        time.Time
 	Actor        string
+	// Of the manifest, as in Manifest.
+	Class, Rule             string
+	Expires, Marked, Pulled time.Time
 }
 
 // TagMove is one move of a tag. From is zero if the tag was new, To if it was

@@ -1,11 +1,8 @@
 package registry
 
 import (
-	"errors"
 	"unicode"
 	"unicode/utf8"
-
-	"artifactstore/retention"
 )
 
 // MaxReason is how long a reason may be, in characters.
@@ -38,12 +35,4 @@ func blank(text string) bool {
 		}
 	}
 	return true
-}
-
-// byPolicy turns what a policy says into a refusal.
-func byPolicy(err error) error {
-	if r, ok := errors.AsType[*retention.Refusal](err); ok {
-		return &Error{Code: Denied, Message: r.Message, Detail: map[string]string{"policy": r.Policy}}
-	}
-	return err
 }

@@ -16,6 +16,8 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"artifactstore/registry/fact"
@@ -53,6 +55,9 @@ type Options struct {
 	AllowErase bool
 	// UploadExpiry is how long an upload session lives; default 24 h.
 	UploadExpiry time.Duration
+	// SweepAfter is for how long a blob that no manifest uses is left alone, as
+	// it may be about to be used; default 1 h.
+	SweepAfter time.Duration
 	// SweepGrace is how long a blob that no manifest uses stays condemned before
 	// its repository loses it; default 24 h. What was deleted stays for the
 	// grace of the retention rules.
@@ -81,12 +86,19 @@ type Registry struct {
 	secret []byte // signs upload sessions
 	active activeUploads
 	book   ruleBook
+	pulls  pulls
+	jump   atomic.Uint64 // event of the jump of the clock that was logged last
+	// scrubbing is held by the one Scrub that runs here.
+	scrubbing sync.Mutex
 }
 
 // New opens a registry over a ledger and a data plane, which stay the caller's.
 func New(ctx context.Context, ledger Ledger, bytes Bytes, opts Options) (*Registry, error) {
 	if opts.UploadExpiry == 0 {
 		opts.UploadExpiry = 24 * time.Hour
+	}
+	if opts.SweepAfter == 0 {
+		opts.SweepAfter = defaultSweepAfter
 	}
 	if opts.SweepGrace == 0 {
 		opts.SweepGrace = defaultSweepGrace

@@ -131,7 +131,7 @@ func (r *Registry) checkImmutable(ctx context.Context, name string) error {
 				return fmt.Errorf("list tags: %w", err)
 			}
 			for _, t := range tags {
-				if err := byPolicy(rules.MayDeleteTag(name, t, now)); err != nil {
+				if err := refused(rules.MayDeleteTag(name, t, now)); err != nil {
 					return err
 				}
 				last = t

@@ -17,7 +17,7 @@ type ScrubOptions struct {
 	// Pace bounds how fast bytes are read; nil means as fast as it can.
 	Pace *budget.Pace
 	// Interval is how long after its beginning a pass that has ended is begun
-	// anew. 0 begins one now.
+	// anew, and after the first content came the first one. 0 begins one now.
 	Interval time.Duration
 	// Progress, if it is not nil, is told after every batch.
 	Progress func(ScrubReport)
@@ -78,6 +78,10 @@ type scrubState struct {
 // left as it is: the store may not be mounted. While a store cannot be reached
 // the pass stops with an error.
 func (r *Registry) Scrub(ctx context.Context, o ScrubOptions) (ScrubReport, error) {
+	if !r.scrubbing.TryLock() {
+		return ScrubReport{}, Errorf(Unavailable, "a scrub goes on already; it reads everything")
+	}
+	defer r.scrubbing.Unlock()
 	s := &scrubber{r: r, o: o, seen: map[string][]*Blob{}, inhabited: inhabited{}}
 	if err := s.begin(ctx); err != nil {
 		return s.Report, fmt.Errorf("begin a scrub: %w", err)
@@ -131,12 +135,30 @@ func (s *scrubber) begin(ctx context.Context) error {
 		if err := s.read(v); err != nil {
 			return err
 		}
-		began := s.Report.Began
-		if s.Stage == stageDone && (began.IsZero() || v.Now().Sub(began) >= s.o.Interval) {
+		if s.Stage != stageDone {
+			return nil
+		}
+		last, err := s.last(v)
+		if err != nil {
+			return err
+		}
+		if v.Now().Sub(last) >= s.o.Interval {
 			s.scrubState = scrubState{Stage: stageBlobs, Report: ScrubReport{Began: v.Now()}}
 		}
 		return nil
 	})
+}
+
+// last is when the last pass began, or when there was first something to read.
+func (s *scrubber) last(v View) (time.Time, error) {
+	if !s.Report.Began.IsZero() {
+		return s.Report.Began, nil
+	}
+	first, err := v.BlobItems(0, 1)
+	if err != nil || len(first) == 0 {
+		return v.Now(), err
+	}
+	return first[0].Stored, nil
 }
 
 // step looks at one page, and saves what came of it if that has become much.

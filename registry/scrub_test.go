@@ -256,6 +256,10 @@ func TestAScrubGoesOnWhereItStoppedAndWaitsForItsTime(t *testing.T) {
 		push(t, r, fmt.Sprint(i))
 	}
 	o := registry.ScrubOptions{Interval: 24 * time.Hour}
+	if early := w.scrub(t, o); !early.Began.IsZero() {
+		t.Errorf("what is new was read at once: %+v", early)
+	}
+	w.clock.advance(24 * time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	stopped := o

@@ -78,13 +78,10 @@ type SweepReport struct {
 // The defaults of a sweep.
 const (
 	defaultBatch      = 200
+	defaultSweepAfter = time.Hour
 	defaultSweepGrace = 24 * time.Hour
 	defaultEraseDelay = 24 * time.Hour
 )
-
-// youngest is how old something unused is at least when it is condemned: what has
-// just come is about to be used.
-const youngest = time.Hour
 
 // Sweep takes away what nothing keeps: it condemns what is unused, forgets what
 // has been condemned or deleted for its grace, and deletes the objects of what

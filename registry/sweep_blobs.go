@@ -62,7 +62,7 @@ func (l *linkStep) decide(item *LinkItem) error {
 		l.note(item, &l.counts.Revived)
 		l.c.Add(&fact.BlobRevived{Repository: item.Repository.Name, Blob: item.Blob.Digests.Primary()})
 		return nil
-	case condemned && l.trusted.Before(item.Due), !condemned && l.trusted.Sub(item.Linked) < youngest:
+	case condemned && l.trusted.Before(item.Due), !condemned && l.trusted.Sub(item.Linked) < l.s.opts.SweepAfter:
 		return nil
 	}
 	held, err := l.isHeld(&item.Repository)
@@ -130,7 +130,7 @@ func (s *sweep) blobs(ctx context.Context) error {
 			}
 			t.place, t.Visited = b.Sequence, t.Visited+1
 			switch {
-			case items[i].Kept || trusted.Before(b.Due) || b.Due.IsZero() && trusted.Sub(b.Stored) < youngest:
+			case items[i].Kept || trusted.Before(b.Due) || b.Due.IsZero() && trusted.Sub(b.Stored) < s.opts.SweepAfter:
 				continue
 			case b.Due.IsZero():
 				t.Condemned.add(b.Size)

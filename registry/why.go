@@ -86,8 +86,8 @@ type chain struct {
 	v View
 	// top is the manifest that keeps all that came before it, if there is one.
 	top *Manifest
-	// erase and grace are what the last reasons end by.
-	erase, grace time.Duration
+	// erase, grace and after are what the last reasons end by.
+	erase, grace, after time.Duration
 }
 
 func (c *chain) add(r Reason) {
@@ -106,7 +106,7 @@ func (r *Registry) chains(v View, d identity.Digest) ([]*chain, error) {
 		return nil, fmt.Errorf("look up blob: %w", err)
 	}
 	begin := func(repository string) *chain {
-		return &chain{Chain: Chain{Repository: repository}, v: v, erase: r.opts.EraseDelay, grace: rules.Grace()}
+		return &chain{Chain: Chain{Repository: repository}, v: v, erase: r.opts.EraseDelay, grace: rules.Grace(), after: r.opts.SweepAfter}
 	}
 	if b == nil {
 		c := begin("")
@@ -129,7 +129,7 @@ func (r *Registry) chains(v View, d identity.Digest) ([]*chain, error) {
 	}
 	if len(all) == 0 {
 		c := begin("")
-		c.add(nobody(b))
+		c.add(c.nobody(b))
 		all = append(all, c)
 	}
 	return all, nil
@@ -171,9 +171,9 @@ func keepers(v View, b *Blob) (names []string, err error) {
 }
 
 // nobody is the reason of what nothing keeps.
-func nobody(b *Blob) Reason {
+func (c *chain) nobody(b *Blob) Reason {
 	if b.Due.IsZero() {
-		return Reason{Kind: ReasonNothing, Text: "nothing: the next sweep condemns it", Until: b.Stored.Add(youngest)}
+		return Reason{Kind: ReasonNothing, Text: "nothing: the next sweep condemns it", Until: b.Stored.Add(c.after)}
 	}
 	return Reason{Kind: ReasonNothing, Text: "nothing: condemned, and forgotten after " + stamp(b.Due) + " unless it is pushed again", Until: b.Due}
 }
@@ -235,7 +235,7 @@ func (c *chain) linked(b *Blob, link *Link) error {
 	}
 	unused := Reason{Kind: ReasonUnused, Until: link.Due, Text: "no manifest uses it: condemned, and taken away after " + stamp(link.Due) + " unless one does"}
 	if link.Due.IsZero() {
-		unused.Until = link.Linked.Add(youngest)
+		unused.Until = link.Linked.Add(c.after)
 		unused.Text = "no manifest uses it: the next sweep after " + stamp(unused.Until) + " condemns it"
 	}
 	c.add(unused)

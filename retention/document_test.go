@@ -274,3 +274,22 @@ func FuzzParseDocument(f *testing.F) {
 		}
 	})
 }
+
+// Each line of an error says by itself what it is about.
+func TestEveryLineOfAnErrorHasItsPlace(t *testing.T) {
+	d := retention.Document{Policies: []retention.Policy{{Name: "p", Repositories: []string{"a"},
+		Keep: []retention.Keep{{Name: "k", Tags: []string{"/", "!"}, Newest: -1}}}}}
+	err := d.Validate()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for _, line := range lines {
+		if !strings.HasPrefix(line, `policy "p": keep "k": `) {
+			t.Errorf("line %q", line)
+		}
+	}
+	if len(lines) != 3 {
+		t.Errorf("%d lines", len(lines))
+	}
+}

@@ -171,7 +171,11 @@ func atMost(member string, n, limit int) error {
 func within(place string, errs []error) error {
 	var placed []error
 	for _, err := range errs {
-		if err != nil {
+		switch several, is := err.(interface{ Unwrap() []error }); {
+		case err == nil:
+		case is:
+			placed = append(placed, within(place, several.Unwrap()))
+		default:
 			placed = append(placed, fmt.Errorf("%s: %w", place, err))
 		}
 	}

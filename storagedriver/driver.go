@@ -68,7 +68,8 @@ type Driver interface {
 	// Locate returns the locator at which Publish will put the staged object
 	// id whose content has the given BLAKE3 digest (64 hex digits). It is
 	// pure: the same arguments give the same locator, another id gives
-	// another one, and no locator is a folder of another.
+	// another one, and no locator is a folder of another. It ends with the id,
+	// after a '/' or a '-', so that who finds the object knows whose it was.
 	Locate(id, blake3 string) string
 
 	// Publish makes the first size bytes of the staged object visible at a

@@ -19,6 +19,7 @@ var chores = []struct {
 	{"healthcheck", []string{"healthcheck --listen 127.0.0.1:1"}},
 	{"migrate", []string{"migrate", "migrate --json", "migrate --data nosuch"}},
 	{"rebuild", []string{"rebuild --check", "rebuild --check --json", "rebuild", "rebuild --json", "rebuild --check --data nosuch"}},
+	{"fsck", []string{"fsck", "fsck --deep", "fsck --deep --repair --json", "fsck --many-orphans", "fsck --data nosuch"}},
 	{"backup", []string{"backup --to copy", "backup --to copy", "backup --to copy --json", "rebuild --check --data copy", "backup", "backup --to data/copy", "backup --to layout", "backup --to copy --data nosuch"}},
 	{"import", []string{"import --from layout --as team/tool --data data --dry-run", "import --from layout --as team/tool --data data",
 		"import --from layout --as team/tool --data data", "tag list team/tool --data data", "import --from layout --as team/tool --data data --json",

@@ -23,8 +23,14 @@ import (
 	"artifactstore/internal/worker"
 )
 
-// purgeInterval is how often expired upload sessions are removed.
-const purgeInterval = time.Hour
+// The intervals of background work.
+const (
+	purgeInterval = time.Hour   // of removing upload sessions that have expired
+	noteInterval  = time.Minute // of noting what was pulled, and that the clock is watched
+)
+
+// lastNotes is how long noting the last pulls may take when the server stops.
+const lastNotes = 10 * time.Second
 
 func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -90,6 +96,10 @@ func serve(ctx context.Context, c *config.Config, w io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.close()) }()
 	watch.state(ctx, store)
+	inForce, err := putPolicies(ctx, c, store)
+	if err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	doors, err := openDoors(ctx, c, store, certificate, log)
@@ -100,7 +110,12 @@ func serve(ctx context.Context, c *config.Config, w io.Writer) (err error) {
 	for _, d := range doors {
 		log.Info("serving", "door", d.name, "address", d.Addr().String(), "keeps", homeOf(c).keeps(), "tls", d.options.TLS != nil)
 	}
-	err = run(ctx, stop, store, doors, log)
+	var later sync.WaitGroup
+	if !inForce {
+		later.Go(func() { putPoliciesLater(ctx, c, store, log) })
+	}
+	err = run(ctx, stop, c, store, doors, log)
+	later.Wait() // run returns when ctx is done
 	log.Info("stopped")
 	return err
 }
@@ -149,11 +164,23 @@ func openDoors(ctx context.Context, c *config.Config, store *store, certificate 
 
 // run serves the store and does its background work until ctx is done or a
 // door fails, which stops the rest, and returns when all of it has ended.
-func run(ctx context.Context, stop context.CancelFunc, store *store, doors []door, log *slog.Logger) error {
+func run(ctx context.Context, stop context.CancelFunc, c *config.Config, store *store, doors []door, log *slog.Logger) error {
 	var background sync.WaitGroup
+	background.Go(func() {
+		worker.Exclusive(ctx, loggedLease{store.ledger, log}, "retention", time.Duration(c.Retention.Interval),
+			func(ctx context.Context) { applyRetention(ctx, c, store, log) })
+	})
+	background.Go(func() {
+		worker.Every(ctx, noteInterval, func(ctx context.Context) { takeNotes(ctx, store, log) })
+	})
 	background.Go(func() {
 		worker.Exclusive(ctx, loggedLease{store.ledger, log}, "uploads", purgeInterval, func(ctx context.Context) { purgeUploads(ctx, store, log) })
 	})
+	if store.scrub.Rate > 0 {
+		background.Go(func() {
+			worker.Exclusive(ctx, loggedLease{store.ledger, log}, "scrub", scrubInterval, func(ctx context.Context) { scrub(ctx, store, log) })
+		})
+	}
 	failed := make([]error, len(doors))
 	for i, d := range doors {
 		background.Go(func() {
@@ -162,6 +189,9 @@ func run(ctx context.Context, stop context.CancelFunc, store *store, doors []doo
 		})
 	}
 	background.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastNotes)
+	defer cancel()
+	flushPulls(last, store, log) // the doors are closed: there will be no more
 	return errors.Join(failed...)
 }
 
@@ -185,6 +215,20 @@ func routes(store *store, o distribution.Options) http.Handler {
 			api.ServeHTTP(w, r)
 		}
 	})
+}
+
+// takeNotes notes what only this process knows.
+func takeNotes(ctx context.Context, store *store, log *slog.Logger) {
+	if err := store.registry.Heartbeat(ctx); err != nil && ctx.Err() == nil {
+		log.Error("it could not be noted that the clock is watched", "error", err)
+	}
+	flushPulls(ctx, store, log)
+}
+
+func flushPulls(ctx context.Context, store *store, log *slog.Logger) {
+	if err := store.registry.FlushPulls(ctx); err != nil && ctx.Err() == nil {
+		log.Error("pulls could not be recorded", "error", err)
+	}
 }
 
 func purgeUploads(ctx context.Context, store *store, log *slog.Logger) {

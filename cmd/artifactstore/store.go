@@ -30,6 +30,7 @@ type store struct {
 	ledger   *metastore.Store
 	plane    *dataplane.Plane
 	watch    *watch         // nil if nobody does
+	scrub    config.Scrub   // how fast, and how often
 	held     *budget.Share  // memory that is held at the pace of clients
 	closers  []func() error // in the order of opening
 }
@@ -95,6 +96,7 @@ func (s *store) openRegistry(ctx context.Context, h home, readOnly bool, log *sl
 	}
 	s.closers = append(s.closers, closeDriver)
 	c := h.Config
+	s.scrub = c.Scrub
 	s.held = budget.NewShare(int64(c.Limits.MemoryBudget) / 4)
 	memory := budget.New(int64(c.Limits.MemoryBudget) / 4 * 3)
 	stores := map[string]storagedriver.Driver{storeOfFiles: s.watch.driver(storeOfFiles, driver)}
@@ -112,7 +114,10 @@ func (s *store) openRegistry(ctx context.Context, h home, readOnly bool, log *sl
 	s.registry, err = registry.New(ctx, s.watch.ledger(s.ledger), s.plane, registry.Options{
 		AllowSparse:    c.Manifests.AllowSparse,
 		DeleteDisabled: !c.Delete.Enabled,
+		AllowErase:     c.Retention.Erase,
 		UploadExpiry:   time.Duration(c.Uploads.Expire),
+		SweepGrace:     time.Duration(c.Sweep.Grace),
+		EraseDelay:     time.Duration(c.Erase.Delay),
 		MaxManifest:    int64(c.Manifests.MaxSize),
 		Budget:         memory,
 		Held:           s.held,

@@ -70,5 +70,7 @@ func (w *watch) state(ctx context.Context, s *store) {
 		Head:    func() uint64 { return uint64(s.ledger.Sequence()) },
 		Uploads: s.ledger.OpenUploads,
 		Stores:  s.plane.Health,
+
+		Quarantined: s.ledger.Quarantined,
 	})
 }

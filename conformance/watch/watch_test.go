@@ -178,6 +178,8 @@ func TestMetricsCountExactlyWhatWasDone(t *testing.T) {
 		`artifactstore_ledger_queue`:                         0,
 		`artifactstore_log_head_sequence`:                    float64(len(events)),
 		`artifactstore_uploads_open`:                         1,
+		`artifactstore_quarantined_contents`:                 0,
+		`artifactstore_quarantined_bytes`:                    0,
 		`artifactstore_ready`:                                1,
 		`artifactstore_build_info`:                           1,
 		`artifactstore_probe_failures_total`:                 0,

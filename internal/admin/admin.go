@@ -1,17 +1,21 @@
-// Package admin is the operators' door: a read-only HTTP API under /admin/v1 on
-// a listener of its own. It translates; what things are is for package registry
-// to say. openapi.json in this folder is its description, served as it is.
+// Package admin is the operators' door: an HTTP API under /admin/v1 on a listener
+// of its own, to look inside a store and to say what is kept. It translates; what
+// things are is for package registry to say. openapi.json in this folder is its
+// description, served as it is.
 //
 // There are no accounts yet, so the door trusts who reaches its port. What a
 // browser could be made to send is refused: a request with an Origin header, or
-// with a Host that is neither loopback nor one of Options.Hosts, gets 403. Every
-// error is a problem document (RFC 9457), every list is in pages.
+// with a Host that is neither loopback nor one of Options.Hosts, gets 403, and a
+// body that does not say to be JSON 415. Every error is a problem document (RFC
+// 9457), every list is in pages, what takes its time answers with lines of
+// progress and ends when its client leaves.
 package admin
 
 import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/gorilla/mux"
 
@@ -28,6 +32,9 @@ const Prefix = "/admin/v1"
 type Options struct {
 	Registry *registry.Registry
 	Log      eventlog.Reader
+	// ReadOnly refuses whatever would change the store: it was opened to be
+	// looked at.
+	ReadOnly bool
 	// Ready returns why pushes would be refused now, or nil; nil means that
 	// the store was opened to be looked at and takes none.
 	Ready func(context.Context) error
@@ -41,8 +48,13 @@ type Options struct {
 	// Hosts are the names and addresses, beside loopback, that a Host header
 	// may have.
 	Hosts []string
-	// Closing ends event streams when it is closed; nil means never.
+	// Closing ends streams of events, and work that was asked for, when it is
+	// closed; nil means never.
 	Closing <-chan struct{}
+	// Sweep and Scrub say at what pace they go when they are asked for; fsck
+	// reads bytes at that of Scrub.
+	Sweep registry.SweepOptions
+	Scrub registry.ScrubOptions
 	// Metrics is served under /metrics, if it is not nil.
 	Metrics http.Handler
 	// Program says what serves: for the status.
@@ -78,10 +90,11 @@ func New(o Options) http.Handler {
 	d := &door{Options: o, counting: make(chan struct{}, 1), parsing: make(chan struct{}, 1), tail: tail{log: o.Log}}
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	for _, e := range endpoints {
-		router.Path(Prefix + e.path).Handler(d.endpoint(Prefix+e.path, e.serve))
+		e.path = Prefix + e.path
+		router.Path(e.path).Handler(d.endpoint(e))
 	}
 	if o.Metrics != nil {
-		router.Path("/metrics").Handler(d.endpoint("/metrics", (*door).metrics))
+		router.Path("/metrics").Handler(d.endpoint(endpoint{path: "/metrics", get: (*door).metrics}))
 	}
 	router.NotFoundHandler = d.handler(func(http.ResponseWriter, *http.Request) error { return errNoEndpoint })
 	return d.guard(router)
@@ -96,52 +109,111 @@ type door struct {
 	// parsing has room for one request that has asked for memory to take a
 	// document apart.
 	parsing chan struct{}
+	working shift
 	tail    tail
 }
 
 // handle serves an endpoint. What it returns is answered by fail.
 type handle func(d *door, w http.ResponseWriter, r *http.Request) error
 
-// endpoint is a path of the API. All of them are for GET and HEAD.
+// endpoint is a path of the API and what its methods do; those that it does not
+// have are nil. What is there for GET is there for HEAD.
 type endpoint struct {
-	path  string
-	serve handle
+	path                   string
+	get, post, put, delete handle
+}
+
+// methods are those that the endpoint has, in the order in which they are told.
+func (e *endpoint) methods() []string {
+	var all []string
+	if e.get != nil {
+		all = append(all, http.MethodGet, http.MethodHead)
+	}
+	if e.post != nil {
+		all = append(all, http.MethodPost)
+	}
+	if e.put != nil {
+		all = append(all, http.MethodPut)
+	}
+	if e.delete != nil {
+		all = append(all, http.MethodDelete)
+	}
+	return all
+}
+
+// handle is what a method does, or nil.
+func (e *endpoint) handle(method string) handle {
+	switch method {
+	case http.MethodGet, http.MethodHead:
+		return e.get
+	case http.MethodPost:
+		return e.post
+	case http.MethodPut:
+		return e.put
+	case http.MethodDelete:
+		return e.delete
+	}
+	return nil
 }
 
 // The names in braces are one component each: the slashes in the name of a
 // repository are sent as %2F, so that no path can be read in two ways.
 var endpoints = []endpoint{
-	{"/openapi.json", (*door).openAPI},
-	{"/status", (*door).status},
-	{"/repositories", (*door).repositories},
-	{"/repositories/{repository}", (*door).repository},
-	{"/repositories/{repository}/usage", (*door).repositoryUsage},
-	{"/repositories/{repository}/tags", (*door).tags},
-	{"/repositories/{repository}/tags/{tag}", (*door).tag},
-	{"/repositories/{repository}/tags/{tag}/history", (*door).tagHistory},
-	{"/repositories/{repository}/manifests", (*door).manifests},
-	{"/repositories/{repository}/manifests/{reference}", (*door).native},
-	{"/repositories/{repository}/manifests/{reference}/info", (*door).manifest},
-	{"/repositories/{repository}/manifests/{reference}/pushed", (*door).pushed},
-	{"/repositories/{repository}/manifests/{reference}/references", (*door).references},
-	{"/repositories/{repository}/manifests/{reference}/referrers", (*door).referrers},
-	{"/digests/{digest}", (*door).digest},
-	{"/digests/{digest}/repositories", (*door).holders},
-	{"/digests/{digest}/references", (*door).users},
-	{"/events", (*door).events},
-	{"/usage", (*door).usage},
-	{"/storage", (*door).storage},
-	{"/uploads", (*door).uploads},
+	{path: "/openapi.json", get: (*door).openAPI},
+	{path: "/status", get: (*door).status},
+	{path: "/clock", get: (*door).clock},
+	{path: "/clock/confirm", post: (*door).confirmClock},
+	{path: "/repositories", get: (*door).repositories},
+	{path: "/repositories/{repository}", get: (*door).repository, delete: (*door).deleteRepository},
+	{path: "/repositories/{repository}/usage", get: (*door).repositoryUsage},
+	{path: "/repositories/{repository}/holds", get: (*door).holdsOn},
+	{path: "/repositories/{repository}/deleted", get: (*door).deletedManifests},
+	{path: "/repositories/{repository}/tags", get: (*door).tags},
+	{path: "/repositories/{repository}/tags/{tag}", get: (*door).tag},
+	{path: "/repositories/{repository}/tags/{tag}/history", get: (*door).tagHistory},
+	{path: "/repositories/{repository}/manifests", get: (*door).manifests},
+	{path: "/repositories/{repository}/manifests/{reference}", get: (*door).native},
+	{path: "/repositories/{repository}/manifests/{reference}/info", get: (*door).manifest},
+	{path: "/repositories/{repository}/manifests/{reference}/pushed", get: (*door).pushed},
+	{path: "/repositories/{repository}/manifests/{reference}/references", get: (*door).references},
+	{path: "/repositories/{repository}/manifests/{reference}/referrers", get: (*door).referrers},
+	{path: "/repositories/{repository}/manifests/{reference}/retention", get: (*door).retention},
+	{path: "/repositories/{repository}/manifests/{reference}/extend", post: (*door).extend},
+	{path: "/repositories/{repository}/manifests/{reference}/class", post: (*door).changeClass},
+	{path: "/repositories/{repository}/manifests/{reference}/erase", post: (*door).erase},
+	{path: "/deleted", get: (*door).deletedRepositories},
+	{path: "/undo", post: (*door).undo},
+	{path: "/digests/{digest}", get: (*door).digest},
+	{path: "/digests/{digest}/repositories", get: (*door).holders},
+	{path: "/digests/{digest}/references", get: (*door).users},
+	{path: "/digests/{digest}/why", get: (*door).why},
+	{path: "/policies", get: (*door).policies, put: (*door).setPolicies},
+	{path: "/plans", get: (*door).plans, post: (*door).makePlan},
+	{path: "/plans/{plan}", get: (*door).plan},
+	{path: "/plans/{plan}/items", get: (*door).planItems},
+	{path: "/plans/{plan}/execute", post: (*door).executePlan},
+	{path: "/holds", get: (*door).holds, post: (*door).placeHold},
+	{path: "/holds/release", post: (*door).releaseHold},
+	{path: "/events", get: (*door).events},
+	{path: "/usage", get: (*door).usage},
+	{path: "/storage", get: (*door).storage},
+	{path: "/storage/damaged", get: (*door).damaged},
+	{path: "/uploads", get: (*door).uploads},
+	{path: "/sweep", post: (*door).sweep},
+	{path: "/scrub", post: (*door).scrub},
+	{path: "/fsck", post: (*door).fsck},
 }
 
 // endpoint returns the handler of a path, which is its route for those who
 // observe requests.
-func (d *door) endpoint(path string, serve handle) http.Handler {
+func (d *door) endpoint(e endpoint) http.Handler {
+	allowed := strings.Join(e.methods(), ", ")
 	return d.handler(func(w http.ResponseWriter, r *http.Request) error {
-		web.SetRoute(r.Context(), path)
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			return errMethod
+		web.SetRoute(r.Context(), e.path)
+		serve := e.handle(r.Method)
+		if serve == nil {
+			w.Header().Set("Allow", allowed)
+			return &refusal{http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "the methods of this endpoint are " + allowed}
 		}
 		return serve(d, w, r)
 	})
@@ -163,4 +235,6 @@ func (d *door) handler(serve func(http.ResponseWriter, *http.Request) error) htt
 }
 
 // caller is the operator who asks.
-func caller() registry.Caller { return registry.Caller{Actor: "admin"} }
+func caller(r *http.Request) registry.Caller {
+	return registry.Caller{Actor: "admin", Request: web.RequestID(r.Context())}
+}

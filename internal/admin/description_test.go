@@ -74,8 +74,26 @@ func (d *description) object(pointer string) (map[string]any, string) {
 
 func escape(part string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(part) }
 
-// operation finds the path of the description that a request is for.
-func (d *description) operation(path string) (template string, ok bool) {
+// methods has the members of a path, in the words of HTTP.
+var methods = map[string]string{"GET": "get", "HEAD": "get", "POST": "post", "PUT": "put", "DELETE": "delete"}
+
+// operation finds what the description has for a request, as a pointer.
+func (d *description) operation(method, path string) (at string, ok bool) {
+	template, ok := d.template(path)
+	if !ok {
+		return "", false
+	}
+	at = "/paths/" + escape(template) + "/" + methods[method]
+	if o, _ := d.object(at); o == nil || methods[method] == "" {
+		// A method that is not there is refused as by any other of the path.
+		o, _ := d.object("/paths/" + escape(template))
+		return "/paths/" + escape(template) + "/" + slices.Sorted(maps.Keys(o))[0], false
+	}
+	return at, true
+}
+
+// template finds the path of the description that a request is for.
+func (d *description) template(path string) (template string, ok bool) {
 	path, _, _ = strings.Cut(path, "?")
 	parts := strings.Split(path, "/")
 	for template := range d.root["paths"].(map[string]any) {
@@ -90,19 +108,23 @@ func (d *description) operation(path string) (template string, ok bool) {
 }
 
 // check holds an answer to what the description says of it: its status, its
-// header, its content type, its body.
-func (d *description) check(t testing.TB, method, path string, r *reply) {
+// header, its content type, its body; and a body that was accepted to what it
+// says of the request.
+func (d *description) check(t testing.TB, method, path string, body []byte, r *reply) {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	template, ok := d.operation(path)
-	if !ok {
-		if r.status == http.StatusOK {
-			t.Fatalf("%s: answered, and not described", r.what)
-		}
-		template = admin.Prefix + "/status" // whose refusals are those of all
+	operation, ok := d.operation(method, path)
+	if !ok && r.status == http.StatusOK {
+		t.Fatalf("%s: answered, and not described", r.what)
 	}
-	response, at := d.object(fmt.Sprintf("/paths/%s/get/responses/%d", escape(template), r.status))
+	if operation == "" {
+		operation = "/paths/" + escape(admin.Prefix+"/status") + "/get" // whose refusals are those of all
+	}
+	if r.status == http.StatusOK && len(body) > 0 {
+		d.validate(t, "the body of "+r.what, operation+"/requestBody/content/application~1json/schema", body)
+	}
+	response, at := d.object(fmt.Sprintf("%s/responses/%d", operation, r.status))
 	if !ok && response == nil {
 		response, at = d.object("/components/responses/NotFound")
 	}
@@ -200,6 +222,8 @@ func (d *description) cover(pointer string, v any) {
 			if properties, _ := schema["properties"].(map[string]any); properties[name] != nil {
 				d.seen[pointer+"/properties/"+escape(name)] = true
 				d.cover(pointer+"/properties/"+escape(name), member)
+			} else if _, ok := schema["additionalProperties"].(map[string]any); ok {
+				d.cover(pointer+"/additionalProperties", member)
 			}
 		}
 	case []any:

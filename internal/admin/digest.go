@@ -18,6 +18,10 @@ type Digest struct {
 	Store    string `json:"store"`
 	Locator  string `json:"locator,omitempty"`
 	Sequence uint64 `json:"sequence"` // of the event that stored it
+	// Verified is when the bytes were last read and found right. Damaged: they
+	// were found missing or wrong, and are not served.
+	Verified *time.Time `json:"verified,omitempty"`
+	Damaged  bool       `json:"damaged,omitempty"`
 	// Native has manifests whose native form this is, the first ones.
 	Native []User `json:"native,omitempty"`
 }
@@ -37,8 +41,31 @@ func (d *door) digest(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return d.sendJSON(w, r, Digest{Digests: digestTexts(b.Digests), Size: b.Size, Stored: b.Stored, Store: b.Receipt.Store,
-		Locator: b.Receipt.Locator, Sequence: uint64(b.Sequence), Native: each(native, userJSON)})
+	all := digestJSON(*b)
+	all.Native = each(native, userJSON)
+	return d.sendJSON(w, r, all)
+}
+
+func digestJSON(b registry.Blob) Digest {
+	return Digest{Digests: digestTexts(b.Digests), Size: b.Size, Stored: b.Stored, Store: b.Receipt.Store, Locator: b.Receipt.Locator,
+		Sequence: uint64(b.Sequence), Verified: moment(b.Verified), Damaged: b.Damaged}
+}
+
+// damaged lists what is not served because its bytes are missing or wrong.
+func (d *door) damaged(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	after, err := q.sequence()
+	if err != nil {
+		return err
+	}
+	all, more, err := d.Registry.DamagedBlobs(r.Context(), after, q.n)
+	if err != nil {
+		return err
+	}
+	return sendPage(d, w, r, q, each(all, digestJSON), more, func() string { return number(all[len(all)-1].Sequence) })
 }
 
 // blobOf is the byte sequence that the path names by any digest.

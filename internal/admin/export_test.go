@@ -15,12 +15,13 @@ const Heartbeat time.Duration = heartbeat
 // Description is openapi.json as it is in the program.
 var Description = openAPI
 
-// Routes are the paths of the router, /metrics apart.
-func Routes() (paths []string) {
+// Routes are the paths of the router, /metrics apart, and the methods of each.
+func Routes() map[string][]string {
+	routes := make(map[string][]string)
 	for _, e := range endpoints {
-		paths = append(paths, Prefix+e.path)
+		routes[Prefix+e.path] = e.methods()
 	}
-	return paths
+	return routes
 }
 
 // StatusOf is the row of a code.

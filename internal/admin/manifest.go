@@ -21,33 +21,36 @@ import (
 
 // Manifest is a manifest of a repository.
 type Manifest struct {
-	Repository   string     `json:"repository"`
-	Digest       string     `json:"digest"`  // by which it was pushed
-	Digests      []string   `json:"digests"` // all that find it
-	Native       string     `json:"native"`  // the digest of its canonical CBOR
-	MediaType    string     `json:"mediaType"`
-	ArtifactType string     `json:"artifactType,omitempty"`
-	Subject      string     `json:"subject,omitempty"` // as written
-	Size         int64      `json:"size"`              // of the pushed bytes
-	Pushed       time.Time  `json:"pushed"`
-	Class        string     `json:"class"`             // of retention
-	Expires      *time.Time `json:"expires,omitempty"` // absent: never
-	Tags         []string   `json:"tags"`              // the first ones
-	MoreTags     bool       `json:"moreTags,omitempty"`
-	Sequence     uint64     `json:"sequence"` // of the event that put it
+	Repository   string    `json:"repository"`
+	Digest       string    `json:"digest"`  // by which it was pushed
+	Digests      []string  `json:"digests"` // all that find it
+	Native       string    `json:"native"`  // the digest of its canonical CBOR
+	MediaType    string    `json:"mediaType"`
+	ArtifactType string    `json:"artifactType,omitempty"`
+	Subject      string    `json:"subject,omitempty"` // as written
+	Size         int64     `json:"size"`              // of the pushed bytes
+	Pushed       time.Time `json:"pushed"`
+	Class        string    `json:"class"` // of retention
+	// Rule is what gave the class, such as "policy ci"; absent: the default.
+	Rule    string     `json:"rule,omitempty"`
+	Expires *time.Time `json:"expires,omitempty"` // absent: never
+	// Marked is when it was marked as expired, Pulled the last day on which it
+	// was asked for.
+	Marked   *time.Time `json:"marked,omitempty"`
+	Pulled   *time.Time `json:"pulled,omitempty"`
+	Tags     []string   `json:"tags"` // the first ones
+	MoreTags bool       `json:"moreTags,omitempty"`
+	Sequence uint64     `json:"sequence"` // of the event that put it
 }
 
 // tagsShown is how many of the tags of a manifest are told with it.
 const tagsShown = 10
 
 func manifestJSON(repository string, m *registry.Manifest) Manifest {
-	all := Manifest{Repository: repository, Digest: m.Digest.String(), Digests: digestTexts(m.Blob.Digests), Native: m.Native.String(),
+	return Manifest{Repository: repository, Digest: m.Digest.String(), Digests: digestTexts(m.Blob.Digests), Native: m.Native.String(),
 		MediaType: m.MediaType, ArtifactType: m.ArtifactType, Subject: m.Subject.String(), Size: m.Blob.Size,
-		Pushed: m.Pushed, Class: m.Class, Tags: []string{}, Sequence: uint64(m.Sequence)}
-	if !m.Expires.IsZero() {
-		all.Expires = &m.Expires
-	}
-	return all
+		Pushed: m.Pushed, Class: m.Class, Rule: m.Rule, Expires: moment(m.Expires), Marked: moment(m.Marked), Pulled: moment(m.Pulled),
+		Tags: []string{}, Sequence: uint64(m.Sequence)}
 }
 
 func digestTexts(set identity.DigestSet) []string {

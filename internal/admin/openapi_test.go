@@ -27,10 +27,22 @@ func TestDescriptionIsServedAsItIs(t *testing.T) {
 
 func TestDescriptionHasTheRoutesOfTheRouterAndNoOthers(t *testing.T) {
 	d := describe(t)
-	described := slices.Sorted(maps.Keys(d.root["paths"].(map[string]any)))
-	served := append(admin.Routes(), "/metrics")
-	slices.Sort(served)
-	if !slices.Equal(described, served) {
+	described := make(map[string][]string)
+	for path, operations := range d.root["paths"].(map[string]any) {
+		for method := range operations.(map[string]any) {
+			described[path] = append(described[path], strings.ToUpper(method))
+		}
+		if slices.Contains(described[path], "GET") {
+			described[path] = append(described[path], "HEAD")
+		}
+		slices.Sort(described[path])
+	}
+	served := admin.Routes()
+	served["/metrics"] = []string{"GET", "HEAD"}
+	for path := range served {
+		slices.Sort(served[path])
+	}
+	if !maps.EqualFunc(described, served, slices.Equal) {
 		t.Errorf("described %q\nserved    %q", described, served)
 	}
 }
@@ -70,21 +82,26 @@ func TestDescriptionIsWellFormed(t *testing.T) {
 		}
 	})
 	ids := make(map[string]bool)
-	for path := range d.root["paths"].(map[string]any) {
-		at := "/paths/" + escape(path) + "/get"
-		o, _ := d.object(at)
-		id, _ := o["operationId"].(string)
-		if id == "" || ids[id] {
-			t.Errorf("%s: its operationId %q is empty or not unique", path, id)
-		}
-		ids[id] = true
-		for _, member := range []string{"summary", "description", "responses", "tags"} {
-			if o[member] == nil {
-				t.Errorf("%s has no %s", path, member)
+	for path, operations := range d.root["paths"].(map[string]any) {
+		for method := range operations.(map[string]any) {
+			at := "/paths/" + escape(path) + "/" + method
+			o, _ := d.object(at)
+			id, _ := o["operationId"].(string)
+			if id == "" || ids[id] {
+				t.Errorf("%s: its operationId %q is empty or not unique", at, id)
 			}
+			ids[id] = true
+			for _, member := range []string{"summary", "description", "responses", "tags"} {
+				if o[member] == nil {
+					t.Errorf("%s has no %s", at, member)
+				}
+			}
+			if (o["requestBody"] != nil) == (method == "get") {
+				t.Errorf("%s: a GET has no body, all others have one", at)
+			}
+			checkParameters(t, d, path, at)
+			checkResponses(t, d, at)
 		}
-		checkParameters(t, d, path, at)
-		checkResponses(t, d, path, at)
 	}
 	for kind, all := range d.root["components"].(map[string]any) {
 		for name := range all.(map[string]any) {
@@ -138,17 +155,17 @@ func checkParameters(t *testing.T, d *description, path, at string) {
 	}
 }
 
-func checkResponses(t *testing.T, d *description, path, at string) {
+func checkResponses(t *testing.T, d *description, at string) {
 	responses, _ := d.object(at + "/responses")
 	for _, status := range []string{"200", "403", "405", "500"} {
 		if responses[status] == nil {
-			t.Errorf("%s has no response %s", path, status)
+			t.Errorf("%s has no response %s", at, status)
 		}
 	}
 	for status := range responses {
 		response, _ := d.object(at + "/responses/" + status)
 		if response["description"] == nil || response["content"] == nil || response["headers"] == nil {
-			t.Errorf("%s: response %s has no description, content or headers", path, status)
+			t.Errorf("%s: response %s has no description, content or headers", at, status)
 		}
 	}
 }

@@ -148,7 +148,7 @@ func (d *door) repositoryOf(r *http.Request) (*registry.Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.Registry.Repository(name, caller())
+	return d.Registry.Repository(name, caller(r))
 }
 
 // digestOf is the digest that the path names.
@@ -160,17 +160,23 @@ func digestOf(r *http.Request) (identity.Digest, error) {
 	return registry.ParseDigest(text)
 }
 
-// manifestOf is the manifest that the path names by tag or digest.
-func (d *door) manifestOf(r *http.Request) (*registry.Repository, *registry.Manifest, error) {
+// referenceOf is what the path names by tag or digest.
+func (d *door) referenceOf(r *http.Request) (*registry.Repository, registry.Reference, error) {
 	repo, err := d.repositoryOf(r)
 	if err != nil {
-		return nil, nil, err
+		return nil, registry.Reference{}, err
 	}
 	text, err := variable(r, "reference")
 	if err != nil {
-		return nil, nil, err
+		return nil, registry.Reference{}, err
 	}
 	ref, err := registry.ParseReference(text)
+	return repo, ref, err
+}
+
+// manifestOf is the manifest that the path names by tag or digest.
+func (d *door) manifestOf(r *http.Request) (*registry.Repository, *registry.Manifest, error) {
+	repo, ref, err := d.referenceOf(r)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -13,7 +13,8 @@ import (
 )
 
 // Problem is the body of every error: a problem document (RFC 9457, section 3)
-// with the code of the refusal and the id of the request as extension members.
+// with the code of the refusal and the id of the request as extension members,
+// and further ones by code.
 type Problem struct {
 	Type    string        `json:"type"`
 	Title   string        `json:"title"`
@@ -21,6 +22,17 @@ type Problem struct {
 	Detail  string        `json:"detail"`
 	Code    registry.Code `json:"code"`
 	Request string        `json:"request,omitempty"`
+
+	// Holds are the names of those that forbid it, Policy is that of the policy.
+	Holds  []string `json:"holds,omitempty"`
+	Policy string   `json:"policy,omitempty"`
+	// Of a plan that is out of date: the events since then that touch what it
+	// names, whether there are more, what else is decided otherwise now, and
+	// what had been done before.
+	Events     []LaterEvent `json:"events,omitempty"`
+	MoreEvents bool         `json:"moreEvents,omitempty"`
+	Changed    []string     `json:"changed,omitempty"`
+	Done       *PlanDone    `json:"done,omitempty"`
 }
 
 // refusal is a refusal of this door's own.
@@ -35,7 +47,6 @@ func (e *refusal) Error() string { return string(e.code) + ": " + e.message }
 var (
 	errNoEndpoint = &refusal{http.StatusNotFound, "ENDPOINT_UNKNOWN", "there is no such endpoint; the list is in " + Prefix + "/openapi.json"}
 	errDamaged    = &refusal{http.StatusInternalServerError, "CONTENT_DAMAGED", "the stored bytes do not have this digest any more; restore them from a backup"}
-	errMethod     = &refusal{http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "this API only reads: GET and HEAD"}
 	errOrigin     = &refusal{http.StatusForbidden, "ORIGIN_REFUSED", "requests of web pages are refused: the Origin header must not be set"}
 	errHost       = &refusal{http.StatusForbidden, "HOST_REFUSED", "the Host header is neither loopback nor one of admin.hosts"}
 )
@@ -60,7 +71,7 @@ var statuses = map[registry.Code]int{
 	registry.TagInvalid:          http.StatusBadRequest,
 	registry.Unauthorized:        http.StatusUnauthorized,
 	registry.Denied:              http.StatusForbidden,
-	registry.Unsupported:         http.StatusMethodNotAllowed,
+	registry.Unsupported:         http.StatusForbidden, // what the operator has not enabled
 	registry.TooManyRequests:     http.StatusTooManyRequests,
 	registry.BlobInUse:           http.StatusConflict,
 	registry.RangeInvalid:        http.StatusRequestedRangeNotSatisfiable,
@@ -84,26 +95,20 @@ type errCutOff struct{ error }
 func (e errCutOff) Unwrap() error { return e.error }
 
 // fail answers a request whose handler returned err. It is the only place that
-// writes errors.
+// writes errors, but for those that end a stream of work.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
 	ctx := r.Context()
 	if ctx.Err() != nil {
 		web.SetGone(ctx, err)
 	}
-	p := classify(ctx, err)
 	var cut errCutOff
 	if errors.As(err, &cut) {
 		if ctx.Err() == nil {
-			web.SetError(ctx, string(p.Code), err)
+			web.SetError(ctx, string(classify(ctx, err).Code), err)
 		}
 		panic(http.ErrAbortHandler)
 	}
-	if ctx.Err() == nil {
-		web.SetError(ctx, string(p.Code), cause(err, p))
-	}
-	if errors.Is(err, fact.ErrGone) {
-		web.SetAlarm(ctx) // what was acknowledged is lost
-	}
+	p := report(r, err)
 	if p.Status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
@@ -113,6 +118,25 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 	write(w, r, p)
 }
 
+// report logs what a request failed of, and returns what its client is told.
+func report(r *http.Request, err error) Problem {
+	ctx := r.Context()
+	p := complete(r, classify(ctx, err))
+	if ctx.Err() == nil {
+		web.SetError(ctx, string(p.Code), cause(err, p))
+	}
+	if errors.Is(err, fact.ErrGone) {
+		web.SetAlarm(ctx) // what was acknowledged is lost
+	}
+	return p
+}
+
+// complete fills in what every problem document has.
+func complete(r *http.Request, p Problem) Problem {
+	p.Type, p.Title, p.Request = "about:blank", http.StatusText(p.Status), web.RequestID(r.Context())
+	return p
+}
+
 // classify finds what a client is told of an error.
 func classify(ctx context.Context, err error) Problem {
 	if own, ok := errors.AsType[*refusal](err); ok {
@@ -120,7 +144,9 @@ func classify(ctx context.Context, err error) Problem {
 	}
 	if refused, ok := errors.AsType[*registry.Error](err); ok {
 		if status, ok := statuses[refused.Code]; ok {
-			return Problem{Status: status, Code: refused.Code, Detail: refused.Message}
+			p := Problem{Status: status, Code: refused.Code, Detail: refused.Message}
+			p.extend(refused, err)
+			return p
 		}
 	}
 	if errors.Is(err, fact.ErrUnavailable) {
@@ -131,6 +157,21 @@ func classify(ctx context.Context, err error) Problem {
 		p.Detail += "; the server's log has more under request " + id
 	}
 	return p
+}
+
+// extend adds what programs can use of a refusal.
+func (p *Problem) extend(refused *registry.Error, err error) {
+	switch detail := refused.Detail.(type) {
+	case map[string]string:
+		p.Policy = detail["policy"]
+	case map[string]any:
+		p.Holds, _ = detail["holds"].([]string)
+	}
+	if stale, ok := errors.AsType[*registry.PlanStale](err); ok {
+		p.Events, p.MoreEvents, p.Changed = each(stale.Events, laterJSON), stale.More, stale.Changed
+		done := doneJSON(stale.Done)
+		p.Done = &done
+	}
 }
 
 // cause is what the log needs to know beyond the code.
@@ -146,11 +187,10 @@ func cause(err error, p Problem) error {
 
 // Failure answers a request whose handler has panicked.
 func Failure(w http.ResponseWriter, r *http.Request) {
-	write(w, r, classify(r.Context(), errors.New("panic")))
+	write(w, r, complete(r, classify(r.Context(), errors.New("panic"))))
 }
 
 func write(w http.ResponseWriter, r *http.Request, p Problem) {
-	p.Type, p.Title, p.Request = "about:blank", http.StatusText(p.Status), web.RequestID(r.Context())
 	body, err := json.Marshal(p)
 	if err != nil {
 		body = []byte(`{}`) // texts and numbers always encode

@@ -54,6 +54,11 @@ type Usage struct {
 	// Bytes of its blobs and manifests, each counted once, whatever other
 	// repositories share them.
 	Bytes int64 `json:"bytes"`
+	// Shared is the part of Bytes that other repositories hold as well, Exclusive
+	// the rest; Condemned the part of Exclusive that nothing uses.
+	Shared    int64 `json:"shared"`
+	Exclusive int64 `json:"exclusive"`
+	Condemned int64 `json:"condemned"`
 }
 
 func (d *door) repositoryUsage(w http.ResponseWriter, r *http.Request) error {
@@ -73,7 +78,12 @@ func (d *door) repositoryUsage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return d.sendJSON(w, r, Usage{Repository: repo.Name(), Tags: u.Tags, Manifests: u.Manifests, Blobs: u.Blobs, Bytes: u.Bytes})
+	s, err := repo.Sharing(r.Context())
+	if err != nil {
+		return err
+	}
+	return d.sendJSON(w, r, Usage{Repository: repo.Name(), Tags: u.Tags, Manifests: u.Manifests, Blobs: u.Blobs, Bytes: s.Logical,
+		Shared: s.Shared, Exclusive: s.Exclusive, Condemned: s.Condemned})
 }
 
 // each converts a list.

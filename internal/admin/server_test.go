@@ -155,11 +155,22 @@ func (s *server) get(path string, fields ...string) *reply {
 // description of the API.
 func (s *server) do(method, path string, fields ...string) *reply {
 	s.t.Helper()
+	return s.ask(method, path, nil, fields...)
+}
+
+// change sends a request with a body to the operators' door.
+func (s *server) change(method, path, body string) *reply {
+	s.t.Helper()
+	return s.ask(method, path, []byte(body), "Content-Type: application/json")
+}
+
+func (s *server) ask(method, path string, body []byte, fields ...string) *reply {
+	s.t.Helper()
 	if !strings.HasPrefix(path, admin.Prefix) && path != "/metrics" {
 		path = admin.Prefix + path
 	}
-	r := s.send(s.admin, method, path, nil, fields...)
-	s.doc.check(s.t, method, path, r)
+	r := s.send(s.admin, method, path, body, fields...)
+	s.doc.check(s.t, method, path, body, r)
 	if bytes.Contains(r.body, []byte(s.dir)) || strings.Contains(fmt.Sprint(r.header), s.dir) {
 		s.t.Errorf("%s tells where the store is: %.300s", r.what, r.body)
 	}

@@ -27,6 +27,15 @@ type Status struct {
 	// the one that has run for longest comes first.
 	Nodes []Node `json:"nodes,omitempty"`
 	Log   Head   `json:"log"`
+	// ClockJumped: the clock went ahead, and until an operator confirms it
+	// nothing expires and no hold ends; see Clock.
+	ClockJumped bool `json:"clockJumped,omitempty"`
+	// Damaged is how many byte sequences are not served, as their bytes were
+	// found missing or wrong; counted to 1000.
+	Damaged int `json:"damaged,omitempty"`
+	// Scrub is how far the scrub that was begun last has come; absent if there
+	// was none.
+	Scrub *ScrubReport `json:"scrub,omitempty"`
 }
 
 // Node is a process that serves a store which several serve.
@@ -68,7 +77,34 @@ func (d *door) status(w http.ResponseWriter, r *http.Request) error {
 		s.Nodes = d.Nodes()
 	}
 	s.Ready = s.Serving && d.Ready(r.Context()) == nil
+	if d.Registry != nil {
+		if err := d.wellbeing(r.Context(), &s); err != nil {
+			return err
+		}
+	}
 	return d.sendJSON(w, r, s)
+}
+
+// wellbeing adds what an operator has to look after.
+func (d *door) wellbeing(ctx context.Context, s *Status) error {
+	clock, err := d.Registry.ClockStatus(ctx)
+	if err != nil {
+		return err
+	}
+	damaged, _, err := d.Registry.DamagedBlobs(ctx, 0, maxPageSize)
+	if err != nil {
+		return err
+	}
+	scrub, err := d.Registry.LastScrub(ctx)
+	if err != nil {
+		return err
+	}
+	s.ClockJumped, s.Damaged = clock.Jumped, len(damaged)
+	if scrub != nil {
+		report := scrubJSON(*scrub)
+		s.Scrub = &report
+	}
+	return nil
 }
 
 // count waits until no other request reads whole tables.

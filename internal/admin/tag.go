@@ -18,11 +18,18 @@ type Tag struct {
 	Moved        time.Time `json:"moved"`
 	Actor        string    `json:"actor"`
 	Sequence     uint64    `json:"sequence"` // of the event that moved it
+	// The retention of the manifest, as in Manifest.
+	Class   string     `json:"class"`
+	Rule    string     `json:"rule,omitempty"`
+	Expires *time.Time `json:"expires,omitempty"`
+	Marked  *time.Time `json:"marked,omitempty"`
+	Pulled  *time.Time `json:"pulled,omitempty"`
 }
 
 func tagJSON(repository string, t registry.TagInfo) Tag {
 	return Tag{Repository: repository, Name: t.Name, Digest: t.Digest.String(), MediaType: t.MediaType,
-		ArtifactType: t.ArtifactType, Size: t.Size, Moved: t.Moved, Actor: t.Actor, Sequence: uint64(t.Sequence)}
+		ArtifactType: t.ArtifactType, Size: t.Size, Moved: t.Moved, Actor: t.Actor, Sequence: uint64(t.Sequence),
+		Class: t.Class, Rule: t.Rule, Expires: moment(t.Expires), Marked: moment(t.Marked), Pulled: moment(t.Pulled)}
 }
 
 func (d *door) tags(w http.ResponseWriter, r *http.Request) error {

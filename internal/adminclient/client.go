@@ -131,7 +131,11 @@ func (c *Client) page(ctx context.Context, path, after string, n uint64) (page a
 	if after != "" {
 		query.Set("after", after)
 	}
-	text, err := c.Object(ctx, path+"?"+query.Encode())
+	separator := "?"
+	if strings.Contains(path, "?") { // a filter
+		separator = "&"
+	}
+	text, err := c.Object(ctx, path+separator+query.Encode())
 	if err != nil {
 		return page, err
 	}
@@ -155,11 +159,11 @@ func (c *Client) Content(ctx context.Context, path, accept string) (io.ReadClose
 // get asks an endpoint and returns its answer if that is a success. Where
 // accept is a media type, the answer has it.
 func (c *Client) get(ctx context.Context, path, accept string) (*http.Response, error) {
-	return c.do(ctx, path, accept, nil)
+	return c.do(ctx, http.MethodGet, path, accept, nil, nil)
 }
 
-func (c *Client) do(ctx context.Context, path, accept string, header http.Header) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.server+admin.Prefix+path, nil)
+func (c *Client) do(ctx context.Context, method, path, accept string, header http.Header, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.server+admin.Prefix+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", c.server, err)
 	}

@@ -145,7 +145,7 @@ func (r *reading) ask(ctx context.Context, mediaType string) (*http.Response, er
 		query.Set("n", strconv.FormatUint(r.query.Limit, 10))
 	}
 	header := http.Header{"Last-Event-Id": {r.query.After.String()}}
-	res, err := r.client.do(ctx, "/events?"+query.Encode(), mediaType, header)
+	res, err := r.client.do(ctx, http.MethodGet, "/events?"+query.Encode(), mediaType, header, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ var Rooms = []Room{
 	{Path: "internal/web"},
 	{Path: "distribution", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
 		Modules: []string{gorillaMux}},
-	{Path: "internal/admin", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "internal/web"},
+	{Path: "internal/admin", Ours: []string{"registry", "registry/identity", "registry/manifest", "registry/fact", "eventlog", "retention", "internal/canon", "internal/web"},
 		Modules: []string{gorillaMux}},
 
 	// Those who knock at the doors.
@@ -100,7 +100,7 @@ var Rooms = []Room{
 		Modules: []string{openTelemetry, otlp, protobuf}},
 
 	// The process.
-	{Path: "internal/config", Modules: []string{yaml}},
+	{Path: "internal/config", Ours: []string{"retention"}, Modules: []string{yaml}},
 	{Path: "internal/worker"},
 	{Path: "cmd/artifactstore", Ours: []string{"*"}, Modules: []string{cobra}},
 
@@ -118,6 +118,7 @@ var Rooms = []Room{
 	{Path: "conformance/crash", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/failover", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/backup", Ours: []string{"conformance/harness"}, BlackBox: true},
+	{Path: "conformance/damage", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/cluster", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/moving", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/upgrade", Ours: []string{"conformance/harness"}, BlackBox: true},

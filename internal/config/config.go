@@ -31,6 +31,10 @@ type Config struct {
 	Uploads        Uploads
 	Storage        Storage
 	S3             S3
+	Retention      Retention
+	Sweep          Sweep
+	Erase          Erase
+	Scrub          Scrub
 	Limits         Limits
 	Shutdown       Shutdown
 }
@@ -124,6 +128,12 @@ type S3 struct {
 	RedirectExpiry      Duration
 }
 
+// Scrub governs the reading of all that is stored, to find what is damaged.
+type Scrub struct {
+	Rate     Rate // 0: it is off
+	Interval Duration
+}
+
 // Limits bounds what clients can make the server spend.
 type Limits struct {
 	HeaderSize    Size
@@ -162,6 +172,10 @@ func Default() Config {
 			Redirect:       Never,
 			RedirectExpiry: Duration(15 * time.Minute),
 		},
+		Retention: Retention{Interval: Duration(time.Hour), Enforce: true},
+		Sweep:     Sweep{Interval: Duration(time.Hour), Grace: Duration(24 * time.Hour)},
+		Erase:     Erase{Delay: Duration(24 * time.Hour)},
+		Scrub:     Scrub{Rate: Rate(16 * MiB), Interval: Duration(30 * 24 * time.Hour)},
 		Limits: Limits{
 			HeaderSize:    64 * KiB,
 			HeaderTimeout: Duration(10 * time.Second),

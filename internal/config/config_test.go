@@ -54,7 +54,7 @@ func TestEveryFieldHasOneKey(t *testing.T) {
 func TestEveryKeySetsItsOwnField(t *testing.T) {
 	// For each type, a value that is no key's default.
 	candidates := []string{"other", "false", "true", "123B", "123MiB", "123B/s", "123h", "json", "warn", "123",
-		"postgres", "memory", "AES256", "above 123B"}
+		"postgres", "memory", "AES256", "above 123B", `{"other":"3d"}`, `[{"name":"other","repositories":["x"]}]`, "3d"}
 	for _, k := range config.Keys() {
 		c, defaults := config.Default(), config.Default()
 		value := ""
@@ -184,6 +184,7 @@ func TestValidateBounds(t *testing.T) {
 		{"manifests.max_size", "8MiB", "limits.memory_budget: must be at least ten times"},
 		{"manifests.max_size", "2GiB", "at most 1GiB"},
 		{"uploads.expire", "59s", "at least 1m"},
+		{"scrub.interval", "59m", "at least 1h"},
 		{"storage.inline_limit", "1025KiB", "at most 1MiB"},
 		{"storage.min_free", "1B", "at least 8MiB"},
 		{"admin.hosts", "registry.example, *", `"*" is not a name or an address`},

@@ -128,6 +128,38 @@ var keys = []Key{
 	{"s3.redirect_expiry", "Time for which such a URL is good. 1m to 168h.",
 		func(c *Config) any { return &c.S3.RedirectExpiry }},
 
+	{"retention.enforce", "Whether the server applies the policies by itself: marks what has expired and lets it go after the grace. If not, only plans that an operator executes do.",
+		func(c *Config) any { return &c.Retention.Enforce }},
+	{"retention.interval", "Time between two of these passes over all repositories. At least 1m.",
+		func(c *Config) any { return &c.Retention.Interval }},
+	{"retention.erase", "Whether operators can erase a manifest for a legal cause, whatever its class and the policies say. Holds win over that too.",
+		func(c *Config) any { return &c.Retention.Erase }},
+	{"retention.default", "Class of a manifest that no policy classifies. Empty means permanent-record, or what was set through the admin API.",
+		func(c *Config) any { return &c.Retention.Default }},
+	{"retention.grace", "Time that a manifest stays after it has expired or was deleted, in which it can be brought back: a whole number and one of the units s, m, h, d, w and y. " +
+		"Empty means 7d, or what was set through the admin API.",
+		func(c *Config) any { return &c.Retention.Grace }},
+	{"retention.classes", "Terms of retention classes that are added or changed, by name: such a number, or never. In the file it is a mapping, elsewhere a JSON object. " +
+		"The shipped ones are transient: 7d, raw-evidence: 90d, summary-evidence: 1y, release-evidence: 7y and permanent-record: never.",
+		func(c *Config) any { return &c.Retention.Classes }},
+	{"retention.policies", "Policies, of which the first applies whose repositories match; they come before those that were set through the admin API. In the file it is a list, elsewhere a JSON array. " +
+		"A policy has name and repositories, a list of patterns, and may have class, choose, expire_tagged, expire_untagged, keep, immutable_tags and write_once, which docs/retention.md explains. " +
+		"What a server finds here when it starts is in force from then on, and in the log.",
+		func(c *Config) any { return &c.Retention.Policies }},
+
+	{"sweep.interval", "Time between two sweeps, which take away what nothing uses. 0 leaves that to artifactstore sweep. At least 1m.",
+		func(c *Config) any { return &c.Sweep.Interval }},
+	{"sweep.grace", "Time for which a blob that no manifest uses can still be used, once a sweep has found it. A client that was told that a blob is there has at least that long to push the manifest. At least 1m.",
+		func(c *Config) any { return &c.Sweep.Grace }},
+
+	{"erase.delay", "Time for which the object of a blob that is gone stays in its store. Longer than a backup takes, so that what the database of the backup names is there; and not less than s3.redirect_expiry. At least 1m.",
+		func(c *Config) any { return &c.Erase.Delay }},
+
+	{"scrub.rate", "Rate at which stored bytes are read again, to find damage before a client does. 0/s turns it off. At least 64KiB/s.",
+		func(c *Config) any { return &c.Scrub.Rate }},
+	{"scrub.interval", "Time from the start of one pass over all that is stored to the start of the next. At least 1h.",
+		func(c *Config) any { return &c.Scrub.Interval }},
+
 	{"limits.header_size", "Largest request header that is accepted; a larger one gets 431.",
 		func(c *Config) any { return &c.Limits.HeaderSize }},
 	{"limits.header_timeout", "Time in which a request's header must arrive. An idle connection is not affected.",
@@ -179,6 +211,17 @@ func (k Key) Get(c *Config) string {
 		return string(text)
 	}
 	panic("config: no text form of " + k.Name) // a test touches every key
+}
+
+// structure tells whether the setting is a mapping or a list.
+func (k Key) structure() (structure, bool) {
+	switch k.field(new(Config)).(type) {
+	case *Classes:
+		return Classes(""), true
+	case *Policies:
+		return Policies(""), true
+	}
+	return nil, false
 }
 
 // Set parses text into the setting's field of c. On error c is unchanged.

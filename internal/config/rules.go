@@ -2,10 +2,14 @@ package config
 
 // shared are the keys that Rules returns.
 var shared = []string{"delete.enabled", "manifests.allow_sparse", "manifests.max_size", "uploads.expire",
-	"storage.inline_limit", "storage.driver"}
+	"storage.inline_limit", "storage.driver", "retention.enforce", "retention.erase", "sweep.grace", "erase.delay"}
 
 // sharedS3 are those beside them that say which bucket it is.
 var sharedS3 = []string{"s3.bucket", "s3.prefix", "s3.endpoint"}
+
+// RetentionRule is the name, in Rules, of the retention policies: the members
+// default, grace, classes and policies of the section.
+const RetentionRule = "retention"
 
 // Place returns which of Rules say where objects are, whatever the driver.
 func Place() []string { return append([]string{"storage.driver"}, sharedS3...) }
@@ -18,6 +22,10 @@ func Place() []string { return append([]string{"storage.driver"}, sharedS3...) }
 //     node refuses, another one would do;
 //   - uploads.expire: the node that cleans up would end the sessions that
 //     another one still promises;
+//   - retention.enforce, retention.erase, sweep.grace and erase.delay: what one
+//     node lets go, another one would keep; and the policies, which are in the
+//     log and which each node would set to its own (RetentionRule is a digest
+//     of them);
 //   - storage.inline_limit: whether a content is a row or an object, and so what
 //     a backup of the database holds, would hang on who took it;
 //   - storage.driver, and with s3 the bucket, its prefix and the endpoint: what
@@ -44,5 +52,6 @@ func (c *Config) Rules() map[string]string {
 		}
 		rules[name] = key.Get(c)
 	}
+	rules[RetentionRule] = c.Retention.documentDigest()
 	return rules
 }

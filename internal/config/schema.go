@@ -67,6 +67,12 @@ func valueSchema(field any) map[string]any {
 	case *Duration:
 		return map[string]any{"type": []string{"string", "integer"}, "minimum": 0, "maximum": 0,
 			"pattern": `^(0|([0-9]*\.?[0-9]*(ns|us|µs|ms|s|m|h))+)$`, "default": text(v)}
+	case *Term:
+		return map[string]any{"type": "string", "pattern": "^([1-9][0-9]*[smhdwy])?$", "default": text(v)}
+	case *Classes:
+		return classesSchema()
+	case *Policies:
+		return policiesSchema()
 	case *Format:
 		return map[string]any{"enum": []Format{Text, JSON}, "default": *v}
 	case *Level:

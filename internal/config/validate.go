@@ -16,6 +16,13 @@ const ParsingWeight = 10
 // leastMinFree is what the database may need to go on while pushes are refused.
 const leastMinFree = 8 * MiB
 
+// Bounds of the work behind the scenes.
+const (
+	leastPass      = time.Minute
+	leastScrub     = 64 * KiB
+	leastScrubPass = time.Hour
+)
+
 // Validate returns everything that is wrong with the values, each problem
 // naming its key; nothing else is read (a file that a key names may be missing).
 func (c *Config) Validate() Problems {
@@ -41,6 +48,7 @@ func (c *Config) Validate() Problems {
 	v.size("storage.inline_limit", c.Storage.InlineLimit, 0, MiB)
 	v.check(c.Storage.MinFree == 0 || c.Storage.MinFree >= leastMinFree, "storage.min_free",
 		"must be at least "+text(leastMinFree)+", which the database itself may need, or 0 for what suits the disk")
+	v.retention(c)
 	v.size("limits.header_size", c.Limits.HeaderSize, 4*KiB, 16*MiB)
 	v.duration("limits.header_timeout", c.Limits.HeaderTimeout, time.Second)
 	v.check(c.Limits.BodyMinRate >= 1, "limits.body_min_rate", "must be at least 1B/s: a connection that never moves would stay for ever")

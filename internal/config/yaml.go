@@ -96,10 +96,19 @@ func (r *reader) entry(path string, k, v *yaml.Node) {
 	}
 	r.seen[name] = k.Line
 	if leaf {
-		r.scalar(name, v)
+		r.value(name, v)
 	} else {
 		r.section(name, v)
 	}
+}
+
+func (r *reader) value(name string, v *yaml.Node) {
+	key, _ := Lookup(name)
+	if s, ok := key.structure(); ok && v.Kind != yaml.ScalarNode {
+		r.structure(name, s, v)
+		return
+	}
+	r.scalar(name, v)
 }
 
 func (r *reader) scalar(name string, v *yaml.Node) {
@@ -137,11 +146,15 @@ func (c *Config) YAML(w io.Writer, comment func(Key) string) (err error) {
 			sections[path] = &yaml.Node{Kind: yaml.MappingNode}
 			root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: path}, sections[path])
 		}
+		name := &yaml.Node{Kind: yaml.ScalarNode, Value: leaf}
 		value := &yaml.Node{Kind: yaml.ScalarNode, Value: k.Get(c), LineComment: comment(k)}
+		if s, ok := k.structure(); ok {
+			value = structured(value, name, value.Value == s.empty())
+		}
 		if quotable(k.field(c)) {
 			value.Tag = "!!str" // quotes what would otherwise be read as something else
 		}
-		sections[path].Content = append(sections[path].Content, &yaml.Node{Kind: yaml.ScalarNode, Value: leaf}, value)
+		sections[path].Content = append(sections[path].Content, name, value)
 	}
 	encoder := yaml.NewEncoder(w)
 	encoder.SetIndent(2)
@@ -152,7 +165,7 @@ func (c *Config) YAML(w io.Writer, comment func(Key) string) (err error) {
 // quotable tells whether a field's text can be empty, or look like another type.
 func quotable(field any) bool {
 	switch field.(type) {
-	case *string, *DSN, *Encryption:
+	case *string, *DSN, *Encryption, *Term:
 		return true
 	}
 	return false

@@ -73,7 +73,8 @@ func (v *view) RepositoryInfos(after string, limit int) ([]registry.RepositoryIn
 		"SELECT name, id, created FROM repositories WHERE name > $1 AND deleted = 0 ORDER BY name LIMIT $2", after, int64(limit))
 }
 
-const tagInfo = `SELECT t.name, t.digest, b.blake3, m.media_type, m.artifact_type, m.size, t.moved, h.time, h.actor
+const tagInfo = `SELECT t.name, t.digest, b.blake3, m.media_type, m.artifact_type, m.size, t.moved, h.time, h.actor,
+		m.class, m.rule, m.expires, m.marked, m.pulled
 	FROM tags t
 	JOIN blobs b ON b.id = t.blob_id
 	JOIN manifests m ON m.repository_id = t.repository_id AND m.blob_id = t.blob_id
@@ -84,6 +85,7 @@ func scanTagInfo(r database.Rows) (registry.TagInfo, error) {
 	t := registry.TagInfo{
 		Name: r.Text(0), MediaType: r.Text(3), ArtifactType: r.Text(4), Size: r.Int(5),
 		Sequence: eventlog.Sequence(r.Int(6)), Moved: micro(r.Int(7)), Actor: r.Text(8),
+		Class: r.Text(9), Rule: r.Text(10), Expires: instant(r.Int(11)), Marked: instant(r.Int(12)), Pulled: instant(r.Int(13)),
 	}
 	return t, digests(r, map[int]*identity.Digest{1: &t.Digest, 2: &t.Manifest})
 }

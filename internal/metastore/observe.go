@@ -82,3 +82,17 @@ func (s *Store) OpenUploads(ctx context.Context) (int64, error) {
 	})
 	return n, err
 }
+
+// Quarantined counts the stored byte sequences that were found damaged, and
+// their bytes.
+func (s *Store) Quarantined(ctx context.Context) (number, bytes int64, err error) {
+	if err := s.usable(); err != nil {
+		return 0, 0, err
+	}
+	err = s.read(ctx, func(c database.Conn) error {
+		_, err := one(c, func(r database.Rows) error { number, bytes = r.Int(0), r.Int(1); return nil },
+			"SELECT count(*), coalesce(sum(size), 0) FROM blobs WHERE damaged <> 0")
+		return err
+	})
+	return number, bytes, err
+}

@@ -113,3 +113,19 @@ func TestOpenUploadsAreCounted(t *testing.T) {
 		t.Errorf("%d open uploads, %v, want 2", n, err)
 	}
 }
+
+func TestWhatIsUnderQuarantineIsCounted(t *testing.T) {
+	s := checked(t)
+	s.update(t, inFiles("one", "three", "fine"))
+	expect := func(number, bytes int64) {
+		t.Helper()
+		if n, b, err := s.Quarantined(t.Context()); n != number || b != bytes || err != nil {
+			t.Errorf("%d of %d bytes, %v, want %d of %d", n, b, err, number, bytes)
+		}
+	}
+	expect(0, 0)
+	s.update(t, facts(&fact.LocationDamaged{Blob: primary("one"), Receipt: at("one")}, &fact.LocationDamaged{Blob: primary("three"), Receipt: at("three")}))
+	expect(2, 8)
+	s.update(t, facts(&fact.BlobMoved{Blob: primary("three"), From: at("three"), To: at("again")}))
+	expect(1, 3)
+}

@@ -24,7 +24,7 @@ func TestNamesChangeHandsInOneChange(t *testing.T) {
 			return nil
 		})
 	}
-	for range 4 { // the order would be random
+	for range 8 { // the order would be random
 		s := s
 		s.update(t, facts(&fact.RepositoryCreated{Repository: "a"}))
 		head, err := s.Events().Head(t.Context())

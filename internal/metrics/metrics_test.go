@@ -33,10 +33,11 @@ func newMetrics() *metrics.Metrics {
 // healthy is the state of a server without troubles.
 func healthy() metrics.State {
 	return metrics.State{
-		Ready:   func(context.Context) error { return nil },
-		Queue:   func() int { return 3 },
-		Head:    func() uint64 { return 42 },
-		Uploads: func(context.Context) (int64, error) { return 7, nil },
+		Ready:       func(context.Context) error { return nil },
+		Queue:       func() int { return 3 },
+		Head:        func() uint64 { return 42 },
+		Uploads:     func(context.Context) (int64, error) { return 7, nil },
+		Quarantined: func(context.Context) (int64, int64, error) { return 2, 300, nil },
 		Stores: func(context.Context) []dataplane.Health {
 			return []dataplane.Health{{Store: "files", Health: storagedriver.Health{Free: 10, Total: 100, FreeFiles: 5, TotalFiles: 50}}}
 		},
@@ -183,6 +184,7 @@ func TestStateIsAskedAtTheScrape(t *testing.T) {
 	m.Watch(t.Context(), s)
 	has(t, scrape(t, m),
 		"artifactstore_ready 1", "artifactstore_ledger_queue 3", "artifactstore_log_head_sequence 42", "artifactstore_uploads_open 7",
+		"artifactstore_quarantined_contents 2", "artifactstore_quarantined_bytes 300",
 		`artifactstore_storage_free_bytes{store="files"} 10`, `artifactstore_storage_total_bytes{store="files"} 100`,
 		`artifactstore_storage_free_files{store="files"} 5`, `artifactstore_storage_total_files{store="files"} 50`,
 		`artifactstore_probe_failures_total{probe="ready"} 0`)

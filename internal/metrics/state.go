@@ -25,6 +25,8 @@ type State struct {
 	Head func() uint64
 	// Uploads counts the open upload sessions.
 	Uploads func(context.Context) (int64, error)
+	// Quarantined counts what was found damaged and is not served, and its bytes.
+	Quarantined func(context.Context) (number, bytes int64, err error)
 	// Stores asks every store how it is.
 	Stores func(context.Context) []dataplane.Health
 }
@@ -39,6 +41,10 @@ var (
 		"Sequence of the last event of the log.", nil, nil)
 	uploadsDesc = prometheus.NewDesc("artifactstore_uploads_open",
 		"Upload sessions that are neither finished nor cancelled nor expired and removed.", nil, nil)
+	quarantinedDesc = prometheus.NewDesc("artifactstore_quarantined_contents",
+		"Contents that were found damaged, and are not served until they are pushed again or put back.", nil, nil)
+	quarantinedBytesDesc = prometheus.NewDesc("artifactstore_quarantined_bytes",
+		"Size of the contents that were found damaged.", nil, nil)
 	freeDesc = prometheus.NewDesc("artifactstore_storage_free_bytes",
 		"Room for more bytes in a store.", []string{"store"}, nil)
 	totalDesc = prometheus.NewDesc("artifactstore_storage_total_bytes",
@@ -57,7 +63,7 @@ func (m *Metrics) Watch(ctx context.Context, s State) {
 		Help: "Scrapes that lack a part of the state, because asking for it failed or took longer than 2 s.",
 	}, []string{"probe"})
 	c := &state{ctx: ctx, failures: failures, ask: s}
-	for name, ask := range map[string]asking{"ready": c.ready, "uploads": c.uploads, "stores": c.stores} {
+	for name, ask := range map[string]asking{"ready": c.ready, "uploads": c.uploads, "quarantine": c.quarantine, "stores": c.stores} {
 		failures.WithLabelValues(name)
 		c.probes = append(c.probes, &probe{name: name, ask: ask, idle: make(chan struct{}, 1)})
 	}
@@ -86,7 +92,7 @@ type probe struct {
 // Describe implements prometheus.Collector.
 func (c *state) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		readyDesc, queueDesc, headDesc, uploadsDesc, freeDesc, totalDesc, freeFilesDesc, totalFilesDesc,
+		readyDesc, queueDesc, headDesc, uploadsDesc, quarantinedDesc, quarantinedBytesDesc, freeDesc, totalDesc, freeFilesDesc, totalFilesDesc,
 	} {
 		ch <- d
 	}
@@ -170,6 +176,14 @@ func (c *state) uploads(ctx context.Context) ([]prometheus.Metric, error) {
 		return nil, err
 	}
 	return []prometheus.Metric{gauge(uploadsDesc, float64(n))}, nil
+}
+
+func (c *state) quarantine(ctx context.Context) ([]prometheus.Metric, error) {
+	number, bytes, err := c.ask.Quarantined(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []prometheus.Metric{gauge(quarantinedDesc, float64(number)), gauge(quarantinedBytesDesc, float64(bytes))}, nil
 }
 
 // stores reports the room in each store, as far as the store knows it.

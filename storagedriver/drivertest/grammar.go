@@ -25,6 +25,14 @@ func grammarCases() []testCase {
 			}
 			t.staged()
 		}},
+		{"a locator ends with the id of its object", func(t *trial) {
+			for _, id := range []string{"a", "0123456789abcdef", strings.Repeat("z9", 32)} {
+				locator := t.d.Locate(id, digest(1))
+				if locator[strings.LastIndexAny(locator, "/-")+1:] != id {
+					t.Errorf("the locator of %s is %s", id, locator)
+				}
+			}
+		}},
 		{"locators outside the grammar are refused everywhere", func(t *trial) {
 			locator := t.put("a", []byte("abc"))
 			state := t.stage("b", []byte("abc"))
