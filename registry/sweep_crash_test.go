@@ -181,7 +181,7 @@ func TestASweepThatDiesAnywhereIsFinishedByTheNext(t *testing.T) {
 				}
 				break
 			}
-			n += n / 4 // not every one of them: each is a store of its own
+			n += n / 3 // not every one of them: each is a store of its own
 		}
 	}
 }
