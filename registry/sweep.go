@@ -75,6 +75,14 @@ type SweepReport struct {
 	Rough bool
 }
 
+// Total sums up the phases.
+func (r *SweepReport) Total() (t SweepCounts) {
+	for i := range r.Phases {
+		t.add(&r.Phases[i].SweepCounts)
+	}
+	return t
+}
+
 // The defaults of a sweep.
 const (
 	defaultBatch      = 200
