@@ -137,7 +137,9 @@ func TestAPlanIsExecutedAsItWasShown(t *testing.T) {
 
 // What touches a manifest, a tag, a hold, a class or a policy that a plan names.
 func TestAPlanThatWasTouchedIsRefused(t *testing.T) {
-	primary := func(t *testing.T, w *world, m string) identity.Digest { return w.info(t, "ci/a", m).Blob.Digests.Primary() }
+	primary := func(t *testing.T, w *world, m string) identity.Digest {
+		return w.info(t, "ci/a", m).Blob.Digests.Primary()
+	}
 	for name, touch := range map[string]func(t *testing.T, w *world, m map[string]string) (kinds string){
 		"a tag that is moved away": func(t *testing.T, w *world, m map[string]string) string {
 			pushed(t, w.repo(t, "ci/a"), 50, "", "main")
