@@ -2,13 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime"
 	"time"
 
+	"artifactstore/eventlog"
 	"artifactstore/internal/admin"
+	"artifactstore/internal/budget"
 	"artifactstore/internal/config"
+	"artifactstore/internal/metastore"
+	"artifactstore/registry"
 )
 
 // adminDoor is the operators' API over a store. ready is nil for one that is
@@ -21,9 +26,22 @@ func adminDoor(c *config.Config, store *store, closing <-chan struct{}, ready fu
 	}
 	return admin.New(admin.Options{
 		Metrics: scrapes, Registry: store.registry, Log: store.ledger.Events(), Ready: ready, Health: store.health, Nodes: store.nodes,
-		Held: store.held, Hosts: c.Admin.HostNames(), Closing: closing, Errors: log,
+		Held: store.held, Hosts: c.Admin.HostNames(), Closing: closing, Errors: log, ReadOnly: ready == nil, Check: store.check,
+		Sweep:   registry.SweepOptions{Pace: budget.NewPace(0, int64(c.Sweep.Rate))},
+		Scrub:   registry.ScrubOptions{Pace: budget.NewPace(int64(store.scrub.Rate), 0)},
 		Program: admin.Program{Version: v, Commit: commit, Go: runtime.Version(), Started: time.Now().UTC()},
 	})
+}
+
+// check verifies the log and the views, and says what is wrong with them.
+func (s *store) check(ctx context.Context) (problem string, err error) {
+	_, err = s.ledger.Check(ctx, nil)
+	_, differs := errors.AsType[*metastore.Difference](err)
+	_, damaged := errors.AsType[*eventlog.Fault](err)
+	if differs || damaged {
+		return explainCheck(err).Error(), nil
+	}
+	return "", err
 }
 
 // nodes are the processes that serve the store, in the operators' words.
