@@ -204,7 +204,7 @@ func fill(t testing.TB, s *store, tagCount, referrerCount int) {
 			}
 			one := image("demo", fmt.Sprintf("referrer %d", i), "image", kind, []string{"layer"})
 			put := one.Entries[2].Fact.(*fact.ManifestPut)
-			put.Native, put.SubjectDigest = put.Manifest, subject[i%len(subject)]
+			put.Native, put.SubjectDigest, put.Expires = put.Manifest, subject[i%len(subject)], 0
 			c.Entries = append(c.Entries, one.Entries[0], one.Entries[2])
 		}
 		s.update(t, c)
