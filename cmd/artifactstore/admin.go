@@ -25,6 +25,7 @@ func adminDoor(c *config.Config, store *store, closing <-chan struct{}, ready fu
 		scrapes = store.watch.metrics.Handler(log)
 	}
 	return admin.New(admin.Options{
+		Fit:     store.ledger.Fit,
 		Metrics: scrapes, Registry: store.registry, Log: store.ledger.Events(), Ready: ready, Health: store.health, Nodes: store.nodes,
 		Held: store.held, Hosts: c.Admin.HostNames(), Closing: closing, Errors: log, ReadOnly: ready == nil, Check: store.check,
 		Sweep:   registry.SweepOptions{Pace: budget.NewPace(0, int64(c.Sweep.Rate))},

@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -125,6 +126,19 @@ func TestStoreThatIsLookedAtIsNotChanged(t *testing.T) {
 	if after, err := s.ledger.Events().Head(t.Context()); err != nil || after != head {
 		t.Errorf("the log ended at %v, ends at %v (%v)", head, after, err)
 	}
+}
+
+// Nodes that do not agree about the rules take nothing away.
+func TestNodeThatIsNotFitTakesNothingAway(t *testing.T) {
+	s := newServer(t, func(o *settings) {
+		o.admin.Fit = func() error { return errors.New("the configuration differs from that of node a") }
+	})
+	s.change("POST", "/sweep", `{}`).refused(409, "CONFLICT").says("differs from that of node a")
+	s.change("POST", "/fsck", `{"repair":true}`).refused(409, "CONFLICT")
+	s.change("POST", "/plans/1/execute", `{}`).refused(409, "CONFLICT")
+	result[admin.SweepReport](s.change("POST", "/sweep", `{"dryRun":true}`))
+	result[admin.FsckReport](s.change("POST", "/fsck", `{}`))
+	result[admin.Plan](s.change("POST", "/plans", `{}`))
 }
 
 // Whatever body is sent, the answer is one that the description has, and never a
