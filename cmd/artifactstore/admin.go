@@ -8,18 +8,25 @@ import (
 	"time"
 
 	"artifactstore/internal/admin"
+	"artifactstore/internal/budget"
 	"artifactstore/internal/config"
+	"artifactstore/registry"
 )
 
-// adminDoor is the operators' API over a store. ready is nil for one that is
-// only looked at.
+// adminDoor is the operators' API over a store. ready is nil if no server serves
+// it: then nobody has to be spared, and work that is asked for goes at full speed.
 func adminDoor(c *config.Config, store *store, closing <-chan struct{}, ready func(context.Context) error, log *slog.Logger) http.Handler {
 	v, commit := buildVersion()
 	var scrapes http.Handler
 	if store.watch != nil {
 		scrapes = store.watch.metrics.Handler(log)
 	}
+	var scrub registry.ScrubOptions
+	if rate := int64(store.scrub.Rate); ready != nil && rate > 0 {
+		scrub.Pace = budget.NewPace(rate, 0)
+	}
 	return admin.New(admin.Options{
+		ReadOnly: store.readOnly, Scrub: scrub,
 		Metrics: scrapes, Registry: store.registry, Log: store.ledger.Events(), Ready: ready, Health: store.health, Nodes: store.nodes,
 		Held: store.held, Hosts: c.Admin.HostNames(), Closing: closing, Errors: log,
 		Program: admin.Program{Version: v, Commit: commit, Go: runtime.Version(), Started: time.Now().UTC()},
