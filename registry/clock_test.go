@@ -8,6 +8,7 @@ import (
 
 	"artifactstore/registry"
 	"artifactstore/registry/fact"
+	"artifactstore/retention"
 )
 
 func TestHeartbeatsAreFew(t *testing.T) {
@@ -97,4 +98,31 @@ func TestAJumpThatOnlyReadsHaveSeenIsConfirmed(t *testing.T) {
 	if s, err = w.ClockStatus(t.Context()); err != nil || s.Jumped || !s.Trusted.Equal(s.Now) {
 		t.Errorf("%+v, %v", s, err)
 	}
+}
+
+// TestNothingExpiresWhileTheClockIsNotTrusted: and an hour by which the clock is
+// set back is no reason for doubt.
+func TestNothingExpiresWhileTheClockIsNotTrusted(t *testing.T) {
+	w := open(t, registry.Options{})
+	w.ruled(t, retention.Policy{Name: "p", Repositories: []string{"a"}, Class: retention.Transient})
+	put(t, w.repo(t, "a"), "", small, "")
+	enforce := func(doubt bool, marked int64) {
+		t.Helper()
+		report, err := w.Enforce(t.Context(), registry.EnforceOptions{})
+		must(t, err)
+		if report.InDoubt != doubt || report.Marked != marked {
+			t.Errorf("%+v", report)
+		}
+	}
+	w.clock.advance(30 * day)
+	enforce(true, 0)
+	must(t, w.Heartbeat(t.Context()))
+	w.clock.advance(-30*day + time.Hour) // it was wrong
+	enforce(true, 0)
+	_, err := w.ConfirmClock(t.Context(), operator, "set back")
+	must(t, err)
+	enforce(false, 0) // the end has not come yet
+	w.clock.advance(30*day - 2*time.Hour)
+	w.change(t, &registry.Change{Working: registry.Working{Heartbeat: true}})
+	enforce(false, 1)
 }

@@ -68,6 +68,9 @@ func forgetUntagged(v View, c *Change, repository string, m *Manifest, cause str
 // sequence, by an event that it has already, and forgets the sequence if nothing
 // else keeps it. The view still has what the change takes away.
 func (c *Change) give(v View, b *Blob) error {
+	if c.probe {
+		return nil
+	}
 	if c.given == nil {
 		c.given = map[eventlog.Sequence]int{}
 	}

@@ -144,13 +144,18 @@ func (j *judge) valid(v View) error {
 	return nil
 }
 
-// believed returns the time by which things expire; errInDoubt if that stands still.
+// believed returns the time by which things expire; errInDoubt if that stands still,
+// and not only for as long as a clock that was set right needs to get there again.
 func believed(v View) (time.Time, error) {
 	now, err := v.Trusted()
 	if err != nil {
 		return now, fmt.Errorf("read the clock: %w", err)
 	}
-	if now.Before(v.Now()) {
+	jump, err := v.ClockJump()
+	if err != nil {
+		return now, fmt.Errorf("read the clock: %w", err)
+	}
+	if jump != nil || v.Now().Sub(now) > MaxClockJump {
 		return now, errInDoubt
 	}
 	return now, nil

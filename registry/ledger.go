@@ -72,6 +72,8 @@ type Change struct {
 	// givenBefore what was to be taken away before; forgotten are those that go.
 	given, givenBefore map[eventlog.Sequence]int
 	forgotten          []eventlog.Sequence
+	// probe: the change only finds out which rows there is something to do about.
+	probe bool
 }
 
 // Entry is an event to be.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,14 +86,19 @@ func (p *pulls) add(d dayPull) {
 	if _, ok := s.recorded[h]; ok {
 		return
 	}
-	if _, ok := s.waiting[what]; !ok && !p.room() {
+	if before, ok := s.waiting[what]; ok {
+		s.waiting[what] = max(day, before)
+		return
+	}
+	if !p.room() {
 		p.dropped.Add(1)
 		return
 	}
 	if s.waiting == nil {
 		s.waiting = map[pull]int64{}
 	}
-	s.waiting[what] = max(day, s.waiting[what])
+	what.repository = strings.Clone(what.repository) // it may be a part of a long request
+	s.waiting[what] = day
 }
 
 // room takes room for one more.

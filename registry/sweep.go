@@ -75,6 +75,14 @@ type SweepReport struct {
 	Rough bool
 }
 
+// Total sums up the phases.
+func (r *SweepReport) Total() (t SweepCounts) {
+	for i := range r.Phases {
+		t.add(&r.Phases[i].SweepCounts)
+	}
+	return t
+}
+
 // The defaults of a sweep.
 const (
 	defaultBatch      = 200
@@ -226,10 +234,11 @@ func step[P any](ctx context.Context, s *sweep, name string, after P, look page[
 	return t.place, t.more, ctx.Err()
 }
 
-// peek decides without committing anything.
+// peek decides without committing anything: in a dry run as a sweep would, else
+// only which rows are worth it.
 func peek[P any](ctx context.Context, s *sweep, after P, look page[P]) (t turn[P], c *Change, err error) {
 	err = s.ledger.Read(ctx, func(v View) (err error) {
-		c = &Change{givenBefore: s.given}
+		c = &Change{givenBefore: s.given, probe: !s.o.DryRun}
 		t, err = look(v, c, after, s.o.Batch)
 		return err
 	})
@@ -315,7 +324,7 @@ func (n *SweepCounts) add(o *SweepCounts) {
 // The limits of one change, besides the batch: a decision should take no longer
 // than a push waits gladly.
 const (
-	maxAsked = 25    // rows that need statements of their own
+	maxAsked = 8     // rows that need statements of their own
 	maxPairs = 1_000 // keys, which are looked up in every repository that is named
 	maxRefs  = 5_000 // references of manifests, unless one has more
 )

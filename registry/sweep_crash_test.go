@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"artifactstore/eventlog"
+	"artifactstore/internal/budget"
 	"artifactstore/internal/dataplane"
 	"artifactstore/registry"
 	"artifactstore/registry/fact"
@@ -181,7 +182,7 @@ func TestASweepThatDiesAnywhereIsFinishedByTheNext(t *testing.T) {
 				}
 				break
 			}
-			n += n / 4 // not every one of them: each is a store of its own
+			n += n / 3 // not every one of them: each is a store of its own
 		}
 	}
 }
@@ -348,6 +349,20 @@ func TestASweepGoesOnWhereItWasStopped(t *testing.T) {
 	must(t, err)
 	if links := report.Phases[0]; links.Condemned.Number != 0 || links.Visited != 30 {
 		t.Errorf("the one after it counts %+v", links)
+	}
+}
+
+// TestASweepKeepsItsPace: at one row a second, thirty are not done at once.
+func TestASweepKeepsItsPace(t *testing.T) {
+	w := open(t, registry.Options{})
+	for i := range 30 {
+		push(t, w.repo(t, "a"), fmt.Sprint(i))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	report, err := w.Sweep(ctx, registry.SweepOptions{Batch: 10, Pace: budget.NewPace(0, 1)})
+	if !errors.Is(err, context.DeadlineExceeded) || report.Phases[0].Visited > 10 {
+		t.Errorf("the sweep counts %+v, %v", report, err)
 	}
 }
 

@@ -27,7 +27,7 @@ func (s *sweep) graves(ctx context.Context) error {
 			g := &items[i].Grave
 			if trusted.Sub(g.Deleted) < grace || !items[i].Repository.Deleted.IsZero() {
 				t.Visited++
-			} else if rest, err := f.forget(items[i].Repository.Name, &g.Manifest); rest || err != nil {
+			} else if rest, err := f.forget(items[i].Repository.Name, &g.Manifest, true); rest || err != nil {
 				t.more = rest
 				return t, err
 			}
@@ -48,26 +48,29 @@ type forgetStep struct {
 	asked, references int
 }
 
+// bytesOfReference is less than a reference takes in a manifest.
+const bytesOfReference = 70
+
 // forget adds the events of a manifest whose grace has passed, unless a hold
 // freezes it. rest tells that it has to be done again: the change can take no
 // more, or the manifest has tags that go first.
-func (f *forgetStep) forget(repository string, m *Manifest) (rest bool, err error) {
-	n, err := f.v.ReferenceCount(m.Sequence)
-	if err != nil {
-		return false, fmt.Errorf("count references: %w", err)
-	}
-	if f.s.full(f.c, f.keys, f.asked, f.references+n) {
+func (f *forgetStep) forget(repository string, m *Manifest, deleted bool) (rest bool, err error) {
+	references := int(m.Blob.Size / bytesOfReference)
+	if f.s.full(f.c, f.keys, f.asked, f.references+references) {
 		return true, nil
 	}
-	f.asked, f.references = f.asked+1, f.references+n
-	if f.s.o.DryRun { // in which tags do not go before
+	f.asked, f.references = f.asked+1, f.references+references
+	f.counts.Visited++
+	switch {
+	case f.c.probe:
+		f.c.Add(&fact.ManifestForgotten{})
+	case deleted || f.s.o.DryRun: // it has no tags, or they do not go before
 		if err = spared(f.v, repository, m); err == nil {
 			err = forgetUntagged(f.v, f.c, repository, m, fact.CauseDeleted)
 		}
-	} else {
+	default:
 		rest, err = forgetManifest(f.v, f.c, repository, m, fact.CauseDeleted)
 	}
-	f.counts.Visited++
 	var e *Error
 	if errors.As(err, &e) && e.Code == Denied {
 		f.counts.Held++
@@ -200,7 +203,7 @@ func (d *doomed) manifests(v View, c *Change, before eventlog.Sequence, limit in
 	if err != nil {
 		return turn[eventlog.Sequence]{}, fmt.Errorf("list manifests: %w", err)
 	}
-	return d.forget(v, c, before, limit, page)
+	return d.forget(v, c, before, limit, page, false)
 }
 
 func (d *doomed) graves(v View, c *Change, before eventlog.Sequence, limit int) (turn[eventlog.Sequence], error) {
@@ -212,14 +215,14 @@ func (d *doomed) graves(v View, c *Change, before eventlog.Sequence, limit int) 
 	for _, g := range graves {
 		page = append(page, g.Manifest)
 	}
-	return d.forget(v, c, before, limit, page)
+	return d.forget(v, c, before, limit, page, true)
 }
 
-func (d *doomed) forget(v View, c *Change, before eventlog.Sequence, limit int, page []Manifest) (turn[eventlog.Sequence], error) {
+func (d *doomed) forget(v View, c *Change, before eventlog.Sequence, limit int, page []Manifest, deleted bool) (turn[eventlog.Sequence], error) {
 	t := turn[eventlog.Sequence]{place: before}
 	f := forgetStep{s: d.s, v: v, c: c, counts: &t.SweepCounts, keys: &t.keys}
 	for i := range page {
-		if rest, err := f.forget(d.name, &page[i]); rest || err != nil {
+		if rest, err := f.forget(d.name, &page[i], deleted); rest || err != nil {
 			t.more = rest
 			return t, err
 		}

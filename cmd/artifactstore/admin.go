@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime"
 	"time"
 
+	"artifactstore/eventlog"
 	"artifactstore/internal/admin"
 	"artifactstore/internal/budget"
 	"artifactstore/internal/config"
+	"artifactstore/internal/metastore"
 	"artifactstore/registry"
 )
 
@@ -21,16 +24,28 @@ func adminDoor(c *config.Config, store *store, closing <-chan struct{}, ready fu
 	if store.watch != nil {
 		scrapes = store.watch.metrics.Handler(log)
 	}
+	var sweep registry.SweepOptions
 	var scrub registry.ScrubOptions
-	if rate := int64(store.scrub.Rate); ready != nil && rate > 0 {
-		scrub.Pace = budget.NewPace(rate, 0)
+	if ready != nil {
+		sweep.Pace, scrub.Pace = budget.NewPace(0, int64(c.Sweep.Rate)), budget.NewPace(int64(store.scrub.Rate), 0)
 	}
 	return admin.New(admin.Options{
-		ReadOnly: store.readOnly, Scrub: scrub,
 		Metrics: scrapes, Registry: store.registry, Log: store.ledger.Events(), Ready: ready, Health: store.health, Nodes: store.nodes,
-		Held: store.held, Hosts: c.Admin.HostNames(), Closing: closing, Errors: log,
+		Held: store.held, Hosts: c.Admin.HostNames(), Closing: closing, Errors: log, ReadOnly: store.readOnly, Check: store.check,
+		Sweep: sweep, Scrub: scrub,
 		Program: admin.Program{Version: v, Commit: commit, Go: runtime.Version(), Started: time.Now().UTC()},
 	})
+}
+
+// check verifies the log and the views, and says what is wrong with them.
+func (s *store) check(ctx context.Context) (problem string, err error) {
+	_, err = s.ledger.Check(ctx, nil)
+	_, differs := errors.AsType[*metastore.Difference](err)
+	_, damaged := errors.AsType[*eventlog.Fault](err)
+	if differs || damaged {
+		return explainCheck(err).Error(), nil
+	}
+	return "", err
 }
 
 // nodes are the processes that serve the store, in the operators' words.

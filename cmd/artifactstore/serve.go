@@ -167,18 +167,13 @@ func openDoors(ctx context.Context, c *config.Config, store *store, certificate 
 func run(ctx context.Context, stop context.CancelFunc, c *config.Config, store *store, doors []door, log *slog.Logger) error {
 	var background sync.WaitGroup
 	background.Go(func() {
-		worker.Exclusive(ctx, loggedLease{store.ledger, log}, "retention", time.Duration(c.Retention.Interval),
-			func(ctx context.Context) { applyRetention(ctx, c, store, log) })
-	})
-	background.Go(func() {
 		worker.Every(ctx, noteInterval, func(ctx context.Context) { takeNotes(ctx, store, log) })
 	})
-	background.Go(func() {
-		worker.Exclusive(ctx, loggedLease{store.ledger, log}, "uploads", purgeInterval, func(ctx context.Context) { purgeUploads(ctx, store, log) })
-	})
-	if store.scrub.Rate > 0 {
+	for _, d := range duties(c, store, log) {
 		background.Go(func() {
-			worker.Exclusive(ctx, loggedLease{store.ledger, log}, "scrub", scrubInterval, func(ctx context.Context) { scrub(ctx, store, log) })
+			if worker.Pause(ctx, d.delay) {
+				worker.Exclusive(ctx, loggedLease{store.ledger, log}, d.name, d.interval, d.work)
+			}
 		})
 	}
 	failed := make([]error, len(doors))
@@ -193,6 +188,33 @@ func run(ctx context.Context, stop context.CancelFunc, c *config.Config, store *
 	defer cancel()
 	flushPulls(last, store, log) // the doors are closed: there will be no more
 	return errors.Join(failed...)
+}
+
+// duty is work in the background that one node does at a time.
+type duty struct {
+	name            string // of its lease
+	delay, interval time.Duration
+	work            func(context.Context)
+}
+
+// settling is for how long a server that has just started leaves aside what can
+// wait.
+const settling = time.Minute
+
+// duties are what is done in the background by these settings.
+func duties(c *config.Config, store *store, log *slog.Logger) []duty {
+	wait := func(interval config.Duration) time.Duration { return min(settling, time.Duration(interval)) }
+	all := []duty{
+		{"uploads", 0, purgeInterval, func(ctx context.Context) { purgeUploads(ctx, store, log) }},
+		{"retention", wait(c.Retention.Interval), time.Duration(c.Retention.Interval), func(ctx context.Context) { applyRetention(ctx, c, store, log) }},
+	}
+	if c.Sweep.Interval > 0 {
+		all = append(all, duty{"sweep", wait(c.Sweep.Interval), time.Duration(c.Sweep.Interval), func(ctx context.Context) { sweep(ctx, c, store, log) }})
+	}
+	if c.Scrub.Rate > 0 {
+		all = append(all, duty{"scrub", settling, scrubInterval, func(ctx context.Context) { scrub(ctx, store, log) }})
+	}
+	return all
 }
 
 // routes is all that clients reach. It is no http.ServeMux because that

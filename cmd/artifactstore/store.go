@@ -117,6 +117,7 @@ func (s *store) openRegistry(ctx context.Context, h home, readOnly bool, log *sl
 		DeleteDisabled: !c.Delete.Enabled,
 		AllowErase:     c.Retention.Erase,
 		UploadExpiry:   time.Duration(c.Uploads.Expire),
+		SweepAfter:     time.Duration(c.Sweep.After),
 		SweepGrace:     time.Duration(c.Sweep.Grace),
 		EraseDelay:     time.Duration(c.Erase.Delay),
 		MaxManifest:    int64(c.Manifests.MaxSize),

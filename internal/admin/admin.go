@@ -41,6 +41,10 @@ type Options struct {
 	// Health asks the stores of the data plane how they are; nil means that
 	// there are none.
 	Health func(context.Context) []StoreHealth
+	// Check returns what is wrong with the log, or with the views that follow
+	// from it, for operators to read; empty if all is well. fsck begins with it;
+	// nil means that it is not looked at.
+	Check func(context.Context) (problem string, err error)
 	// Nodes are the processes that serve the store; nil means that there is one.
 	Nodes func() []Node
 	// Held bounds the memory of answers that are made whole; nil means no bound.

@@ -11,9 +11,9 @@ import (
 type Clock struct {
 	Now time.Time `json:"now"`
 	// Trusted is the time by which things expire and holds end, Watched that of
-	// the last event or heartbeat.
-	Trusted time.Time `json:"trusted"`
-	Watched time.Time `json:"watched"`
+	// the last event or heartbeat, absent if there was none.
+	Trusted time.Time  `json:"trusted"`
+	Watched *time.Time `json:"watched,omitempty"`
 	// Jumped: the clock went ahead from Since to Until, and nobody has confirmed
 	// it. Sequence is that of the event that says so, if there is one already.
 	Jumped   bool       `json:"jumped"`
@@ -38,7 +38,7 @@ func (d *door) sendClock(w http.ResponseWriter, r *http.Request) error {
 }
 
 func clockJSON(s registry.ClockStatus) Clock {
-	return Clock{Now: s.Now, Trusted: s.Trusted, Watched: s.Watched, Jumped: s.Jumped, Since: moment(s.Since), Until: moment(s.Until),
+	return Clock{Now: s.Now, Trusted: s.Trusted, Watched: moment(s.Watched), Jumped: s.Jumped, Since: moment(s.Since), Until: moment(s.Until),
 		Sequence: uint64(s.Sequence)}
 }
 

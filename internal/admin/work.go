@@ -75,12 +75,16 @@ type FsckRequest struct {
 
 // FsckReport is what fsck has looked at and found.
 type FsckReport struct {
-	// Stage is what is being looked at; absent once all has been.
-	Stage   string `json:"stage,omitempty"`
-	Blobs   int64  `json:"blobs"`
-	Bytes   int64  `json:"bytes"`
-	Objects int64  `json:"objects"`
-	Rows    int64  `json:"rows"`
+	// Stage is what is being looked at, the log first; absent once all has been.
+	Stage string `json:"stage,omitempty"`
+	// LogProblem is what is wrong with the log, or with the views that follow
+	// from it; absent if they are right. Then nothing is repaired.
+	LogProblem string `json:"logProblem,omitempty"`
+
+	Blobs   int64 `json:"blobs"`
+	Bytes   int64 `json:"bytes"`
+	Objects int64 `json:"objects"`
+	Rows    int64 `json:"rows"`
 	// Counts are by kind of finding; Findings are the first thousand.
 	Counts   map[string]FsckCount `json:"counts"`
 	Findings []Finding            `json:"findings,omitempty"`
@@ -156,23 +160,32 @@ func (d *door) fsck(w http.ResponseWriter, r *http.Request) error {
 		return errReadOnly
 	}
 	return work(d, w, r, "an fsck", func(ctx context.Context, tell func(FsckReport)) (FsckReport, error) {
+		problem := ""
+		if d.Check != nil {
+			tell(FsckReport{Stage: "log", Counts: map[string]FsckCount{}})
+			var err error
+			if problem, err = d.Check(ctx); err != nil {
+				return FsckReport{}, err
+			}
+		}
 		report, err := d.Registry.Fsck(ctx, registry.FsckOptions{
-			Deep: request.Deep, Repair: request.Repair, ManyOrphans: request.ManyOrphans, Pace: d.Scrub.Pace,
+			Deep: request.Deep, ManyOrphans: request.ManyOrphans, Pace: d.Scrub.Pace,
+			Repair: request.Repair && problem == "", // the views say what has a name
 			Progress: func(p registry.FsckReport) {
 				p.Findings = nil // they come with the result
-				tell(fsckJSON(p))
+				tell(fsckJSON(p, problem))
 			},
 		})
-		return fsckJSON(report), err
+		return fsckJSON(report, problem), err
 	})
 }
 
-func fsckJSON(p registry.FsckReport) FsckReport {
+func fsckJSON(p registry.FsckReport, problem string) FsckReport {
 	counts := make(map[string]FsckCount, len(p.Counts))
 	for kind, n := range p.Counts {
 		counts[kind] = FsckCount(n)
 	}
-	return FsckReport{Stage: p.Stage, Blobs: p.Blobs, Bytes: p.Bytes, Objects: p.Objects, Rows: p.Rows, Counts: counts,
+	return FsckReport{Stage: p.Stage, LogProblem: problem, Blobs: p.Blobs, Bytes: p.Bytes, Objects: p.Objects, Rows: p.Rows, Counts: counts,
 		Findings: each(p.Findings, func(f registry.Finding) Finding { return Finding(f) }), Refused: p.Refused}
 }
 

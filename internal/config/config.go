@@ -173,7 +173,7 @@ func Default() Config {
 			RedirectExpiry: Duration(15 * time.Minute),
 		},
 		Retention: Retention{Interval: Duration(time.Hour), Enforce: true},
-		Sweep:     Sweep{Interval: Duration(time.Hour), Grace: Duration(24 * time.Hour)},
+		Sweep:     Sweep{Interval: Duration(time.Hour), After: Duration(time.Hour), Grace: Duration(24 * time.Hour), Rate: 5000},
 		Erase:     Erase{Delay: Duration(24 * time.Hour)},
 		Scrub:     Scrub{Rate: Rate(16 * MiB), Interval: Duration(30 * 24 * time.Hour)},
 		Limits: Limits{

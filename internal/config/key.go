@@ -130,7 +130,7 @@ var keys = []Key{
 
 	{"retention.enforce", "Whether the server applies the policies by itself: marks what has expired and lets it go after the grace. If not, only plans that an operator executes do.",
 		func(c *Config) any { return &c.Retention.Enforce }},
-	{"retention.interval", "Time between two of these passes over all repositories. At least 1m.",
+	{"retention.interval", "Time between two of these passes over all repositories. At least 1s.",
 		func(c *Config) any { return &c.Retention.Interval }},
 	{"retention.erase", "Whether operators can erase a manifest for a legal cause, whatever its class and the policies say. Holds win over that too.",
 		func(c *Config) any { return &c.Retention.Erase }},
@@ -147,12 +147,16 @@ var keys = []Key{
 		"What a server finds here when it starts is in force from then on, and in the log.",
 		func(c *Config) any { return &c.Retention.Policies }},
 
-	{"sweep.interval", "Time between two sweeps, which take away what nothing uses. 0 leaves that to artifactstore sweep. At least 1m.",
+	{"sweep.interval", "Time between two sweeps, which take away what nothing uses. 0 leaves that to artifactstore sweep. At least 1s.",
 		func(c *Config) any { return &c.Sweep.Interval }},
-	{"sweep.grace", "Time for which a blob that no manifest uses can still be used, once a sweep has found it. A client that was told that a blob is there has at least that long to push the manifest. At least 1m.",
+	{"sweep.after", "Time for which a blob that no manifest uses is left alone, as somebody may be about to push one. At least 1s.",
+		func(c *Config) any { return &c.Sweep.After }},
+	{"sweep.rate", "Most rows that a sweep looks at, and objects that it deletes, in a second. 100 to 1000000, or 0 for no limit.",
+		func(c *Config) any { return &c.Sweep.Rate }},
+	{"sweep.grace", "Time for which a blob that no manifest uses can still be used, once a sweep has found it. A client that was told that a blob is there has at least that long to push the manifest. At least 1s.",
 		func(c *Config) any { return &c.Sweep.Grace }},
 
-	{"erase.delay", "Time for which the object of a blob that is gone stays in its store. Longer than a backup takes, so that what the database of the backup names is there; and not less than s3.redirect_expiry. At least 1m.",
+	{"erase.delay", "Time for which the object of a blob that is gone stays in its store. Longer than a backup takes, so that what the database of the backup names is there; and not less than s3.redirect_expiry. At least 1s.",
 		func(c *Config) any { return &c.Erase.Delay }},
 
 	{"scrub.rate", "Rate at which stored bytes are read again, to find damage before a client does. 0/s turns it off. At least 64KiB/s.",

@@ -28,7 +28,9 @@ type Retention struct {
 // Sweep governs how what nothing uses is taken away.
 type Sweep struct {
 	Interval Duration // 0: only on demand
+	After    Duration
 	Grace    Duration
+	Rate     int // rows and objects a second; 0: no limit
 }
 
 // Erase governs when objects are deleted.
@@ -199,7 +201,9 @@ func (v *validator) retention(c *Config) {
 	}
 	v.duration("retention.interval", c.Retention.Interval, leastPass)
 	v.check(c.Sweep.Interval == 0 || c.Sweep.Interval >= Duration(leastPass), "sweep.interval", "must be at least "+text(Duration(leastPass))+", or 0 for never")
+	v.duration("sweep.after", c.Sweep.After, leastPass)
 	v.duration("sweep.grace", c.Sweep.Grace, leastPass)
+	v.check(c.Sweep.Rate == 0 || c.Sweep.Rate >= 100 && c.Sweep.Rate <= 1_000_000, "sweep.rate", "must be 100 to 1000000, or 0 for no limit")
 	v.duration("erase.delay", c.Erase.Delay, leastPass)
 	v.check(c.S3.Redirect == Never || c.Erase.Delay >= c.S3.RedirectExpiry, "erase.delay",
 		"must be at least s3.redirect_expiry: clients have URLs of objects for as long as that")

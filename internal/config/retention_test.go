@@ -179,10 +179,12 @@ func TestNodesCompareTheirPolicies(t *testing.T) {
 
 func TestDeletingIsBounded(t *testing.T) {
 	cases := []struct{ key, value, want string }{
-		{"retention.interval", "1s", "at least 1m"},
-		{"sweep.interval", "1s", "at least 1m, or 0"},
-		{"sweep.grace", "0", "at least 1m"},
-		{"erase.delay", "0", "at least 1m"},
+		{"retention.interval", "1ms", "at least 1s"},
+		{"sweep.interval", "1ms", "at least 1s, or 0"},
+		{"sweep.grace", "0", "at least 1s"},
+		{"erase.delay", "0", "at least 1s"},
+		{"sweep.after", "0", "at least 1s"},
+		{"sweep.rate", "99", "100 to 1000000, or 0"},
 		{"scrub.rate", "1B/s", "at least 64KiB/s, or 0/s"},
 		{"scrub.interval", "1m", "at least 1h"},
 	}

@@ -2,7 +2,7 @@ package config
 
 // shared are the keys that Rules returns.
 var shared = []string{"delete.enabled", "manifests.allow_sparse", "manifests.max_size", "uploads.expire",
-	"storage.inline_limit", "storage.driver", "retention.enforce", "retention.erase", "sweep.grace", "erase.delay"}
+	"storage.inline_limit", "storage.driver", "retention.enforce", "retention.erase", "sweep.after", "sweep.grace", "erase.delay"}
 
 // sharedS3 are those beside them that say which bucket it is.
 var sharedS3 = []string{"s3.bucket", "s3.prefix", "s3.endpoint"}
@@ -22,7 +22,7 @@ func Place() []string { return append([]string{"storage.driver"}, sharedS3...) }
 //     node refuses, another one would do;
 //   - uploads.expire: the node that cleans up would end the sessions that
 //     another one still promises;
-//   - retention.enforce, retention.erase, sweep.grace and erase.delay: what one
+//   - retention.enforce, retention.erase, sweep.after, sweep.grace and erase.delay: what one
 //     node lets go, another one would keep; and the policies, which are in the
 //     log and which each node would set to its own (RetentionRule is a digest
 //     of them);

@@ -122,7 +122,7 @@ func TestRedirectAppliesAboveItsSize(t *testing.T) {
 func TestRulesAreWhatNodesMustShare(t *testing.T) {
 	c := config.Default()
 	local := []string{"delete.enabled", "erase.delay", "manifests.allow_sparse", "manifests.max_size", "retention", "retention.enforce", "retention.erase",
-		"storage.driver", "storage.inline_limit", "sweep.grace", "uploads.expire"}
+		"storage.driver", "storage.inline_limit", "sweep.after", "sweep.grace", "uploads.expire"}
 	if got := slices.Sorted(maps.Keys(c.Rules())); !slices.Equal(got, local) {
 		t.Errorf("rules %v", got)
 	}

@@ -18,7 +18,7 @@ const leastMinFree = 8 * MiB
 
 // Bounds of the work behind the scenes.
 const (
-	leastPass      = time.Minute
+	leastPass      = time.Second
 	leastScrub     = 64 * KiB
 	leastScrubPass = time.Hour
 )

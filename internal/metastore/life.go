@@ -404,10 +404,9 @@ func insertItems(plan string, items []registry.PlanItem) statement {
 }
 
 func dropItems(cut registry.PlanCut) statement {
-	of, args := "plan = $1", []any{cut.Plan, int64(cut.Limit)}
-	if cut.Repository != "" {
-		of += " AND repository = $3"
-		args = append(args, cut.Repository)
+	const remove = "DELETE FROM plan_items WHERE plan = $1 AND ordinal IN (SELECT ordinal FROM plan_items WHERE plan = $1 "
+	if cut.Repository == "" {
+		return statement{remove + "ORDER BY ordinal LIMIT $2)", []any{cut.Plan, int64(cut.Limit)}}
 	}
-	return statement{"DELETE FROM plan_items WHERE plan = $1 AND ordinal IN (SELECT ordinal FROM plan_items WHERE " + of + " LIMIT $2)", args}
+	return statement{remove + "AND repository = $2 LIMIT $3)", []any{cut.Plan, cut.Repository, int64(cut.Limit)}}
 }

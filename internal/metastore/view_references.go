@@ -44,7 +44,11 @@ func (s *working) dropReferences(repository string, d identity.Digest) (manifest
 		if id == 0 {
 			continue
 		}
-		err := each(s.all(), func(r database.Rows) error {
+		conn := s.all()
+		if id <= s.known { // they were written long ago: nothing of this transaction has to be written first
+			conn = s.conn
+		}
+		err := each(conn, func(r database.Rows) error {
 			edits = append(edits, references.delete(id, r.Int(0)))
 			return nil
 		}, "SELECT ordinal FROM manifest_references WHERE manifest_id = $1 ORDER BY ordinal", id)

@@ -6,6 +6,21 @@ import (
 	"time"
 )
 
+// Pause waits, and tells whether ctx is still there afterwards.
+func Pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
 // Every calls work at once and then again each time the interval has passed
 // since its last return, until ctx is done. It blocks; calls never overlap,
 // and Every returns only after a running call has. work gets ctx, and reports

@@ -141,7 +141,8 @@ type BlobRevived struct {
 func (*BlobRevived) Kind() string      { return KindBlobRevived }
 func (f *BlobRevived) Subject() string { return inRepository(f.Repository, f.Blob) }
 
-// BlobReleased: a repository lost a condemned blob, as nothing used it.
+// BlobReleased: a repository lost a condemned blob, as nothing used it, or a deleted
+// repository lost one of its own.
 type BlobReleased struct {
 	Repository string          `cbor:"repository"`
 	Blob       identity.Digest `cbor:"blob"` // primary digest
