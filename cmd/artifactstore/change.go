@@ -123,23 +123,40 @@ func change[T any](ctx context.Context, in *inside, method, path string, body an
 // work is change for what takes its time. Now and then it says how far it is, as
 // tell puts it.
 func work[P, R any](ctx context.Context, in *inside, path string, body any, tell func(P) string, page func(R) error) error {
-	const interval = time.Second
-	last := time.Now()
-	text, err := in.Work(ctx, path, body, func(line json.RawMessage) error {
-		if now := time.Now(); now.Sub(last) >= interval {
-			last = now
-			progress, err := decode[P](line)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(in.notes, tell(progress))
-		}
-		return nil
-	})
+	text, err := in.task(ctx, path, body, telling(tell))
 	if err != nil {
 		return err
 	}
 	return printed(in, text, page)
+}
+
+// task asks for what takes its time, and returns the JSON document of its result.
+func (in *inside) task(ctx context.Context, path string, body any, tell func(json.RawMessage) (string, error)) (json.RawMessage, error) {
+	const interval = time.Second
+	last := time.Now()
+	return in.Work(ctx, path, body, func(line json.RawMessage) error {
+		now := time.Now()
+		if now.Sub(last) < interval {
+			return nil
+		}
+		last = now
+		text, err := tell(line)
+		if err == nil {
+			fmt.Fprintln(in.notes, plain(text))
+		}
+		return err
+	})
+}
+
+// telling puts progress into words.
+func telling[P any](words func(P) string) func(json.RawMessage) (string, error) {
+	return func(line json.RawMessage) (string, error) {
+		progress, err := decode[P](line)
+		if err != nil {
+			return "", err
+		}
+		return words(progress), nil
+	}
 }
 
 // confirm wants a yes for what cannot be undone: the flag --yes, or a person at a
