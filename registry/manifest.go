@@ -9,9 +9,19 @@ import (
 	"artifactstore/retention"
 )
 
-// Manifest returns the pushed bytes of a manifest; ManifestUnknown, NameUnknown.
-// Found by tag, it answers with the digest that the tag was pushed by.
+// Manifest returns the pushed bytes of a manifest to a client, which counts as a
+// pull; ManifestUnknown, NameUnknown. Found by tag, it answers with the digest that
+// the tag was pushed by.
 func (r *Repository) Manifest(ctx context.Context, ref Reference) (*Content, error) {
+	return r.pushed(ctx, ref, true)
+}
+
+// Pushed returns the same to an operator, and is no pull.
+func (r *Repository) Pushed(ctx context.Context, ref Reference) (*Content, error) {
+	return r.pushed(ctx, ref, false)
+}
+
+func (r *Repository) pushed(ctx context.Context, ref Reference, pull bool) (*Content, error) {
 	var c *Content
 	err := r.ledger.Read(ctx, func(v View) error {
 		m, d, inline, err := r.lookUp(v, ref)
@@ -20,6 +30,9 @@ func (r *Repository) Manifest(ctx context.Context, ref Reference) (*Content, err
 		}
 		if m == nil {
 			return r.unknown(v, ManifestUnknown, "manifest")
+		}
+		if pull {
+			r.pulls.note(v.Now(), r.name, m)
 		}
 		c = &Content{Digest: d, MediaType: m.MediaType, Size: m.Blob.Size, Subject: m.Subject,
 			plane: r.bytes, blob: m.Blob, inline: inline}
@@ -31,7 +44,7 @@ func (r *Repository) Manifest(ctx context.Context, ref Reference) (*Content, err
 	if err != nil {
 		return nil, err
 	}
-	c.again = func(ctx context.Context) (*Content, error) { return r.Manifest(ctx, Reference{Digest: c.Digest}) }
+	c.again = func(ctx context.Context) (*Content, error) { return r.pushed(ctx, Reference{Digest: c.Digest}, false) }
 	return c, nil
 }
 

@@ -171,7 +171,7 @@ func (d *door) pushed(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	content, err := repo.Manifest(r.Context(), registry.Reference{Digest: m.Digest})
+	content, err := repo.Pushed(r.Context(), registry.Reference{Digest: m.Digest})
 	if err != nil {
 		return err
 	}
