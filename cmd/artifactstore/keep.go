@@ -37,16 +37,19 @@ names it, on an index that lists it and on its subject.`,
 	return cmd
 }
 
+// byOperator is the rule that gave a class which an operator has changed.
+const byOperator = "operator"
+
 func (in *inside) printRetention(r admin.Retention, wide bool) error {
 	class := r.Class
-	if r.Chosen {
-		class += ", chosen"
-	}
-	if r.Rule == "" {
+	switch {
+	case r.Rule == "":
 		class += ", by default"
-	} else if r.Chosen {
-		class += " under " + r.Rule
-	} else {
+	case r.Rule == byOperator:
+		class += ", chosen by an operator"
+	case r.Chosen:
+		class += ", chosen under " + r.Rule
+	default:
 		class += ", by " + r.Rule
 	}
 	end := momentOr(r.Expires, "never")

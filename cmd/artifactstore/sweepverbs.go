@@ -65,7 +65,11 @@ func (in *inside) printSweep(r admin.SweepReport) error {
 		rows[i] = []string{p.Phase, fmt.Sprint(p.Visited), swept(p)}
 	}
 	t := table{columns: []string{"PHASE", ">VISITED", "WHAT"}}
-	return t.print(in.out, rows)
+	if err := t.print(in.out, rows); err != nil || !r.Rough {
+		return err
+	}
+	_, err := fmt.Fprintln(in.out, "There is too much to count: a sweep would forget more than that.")
+	return err
 }
 
 // swept says what a phase has done, in a phrase.
