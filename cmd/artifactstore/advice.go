@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"artifactstore/internal/admin"
 	"artifactstore/internal/adminclient"
 	"artifactstore/registry"
 )
@@ -54,11 +55,14 @@ func explainRefusal(cmd *cobra.Command, in *inside, e *adminclient.Refused) erro
 	if hint := in.whatNext(e); hint != "" {
 		return fmt.Errorf("%s%w; %s", what, e, hint)
 	}
-	return e
+	return fmt.Errorf("%s%w", what, e)
 }
 
 // whatNext names the command that tells more of a refusal.
 func (in *inside) whatNext(e *adminclient.Refused) string {
+	if in.hint != "" {
+		return in.hint
+	}
 	if len(e.Holds) > 0 {
 		return in.advice("hold list", "who placed it and why")
 	}
@@ -66,6 +70,23 @@ func (in *inside) whatNext(e *adminclient.Refused) string {
 		return in.advice("retention policies", "what it says")
 	}
 	return in.whatThereIs(e.Code)
+}
+
+// doubted looks whether something was refused because the clock is not believed, and
+// returns err.
+func (in *inside) doubted(ctx context.Context, err error) error {
+	refused, ok := errors.AsType[*adminclient.Refused](err)
+	if !ok || refused.Code != registry.Conflict {
+		return err
+	}
+	text, failed := in.Object(ctx, adminclient.Path("clock"))
+	if failed != nil {
+		return err // which says more
+	}
+	if c, failed := decode[admin.Clock](text); failed == nil && c.Jumped {
+		in.hint = in.advice("clock", "since when, and how to confirm it")
+	}
+	return err
 }
 
 func (in *inside) advice(command, shows string) string {

@@ -44,7 +44,7 @@ func (l *look) reason(what string) *string {
 // required says that one must be.
 func (l *look) until(usage string, required bool) *time.Time {
 	at := new(time.Time)
-	text := l.cmd.Flags().String("until", "", usage+": a date, a time as in RFC 3339, or from now on a term such as 90d (`WHEN`)")
+	text := l.cmd.Flags().String("until", "", "`WHEN` "+usage+": a date, a time as in RFC 3339, or from now on a term such as 90d")
 	l.checks = append(l.checks, func([]string) (err error) {
 		if !l.cmd.Flags().Changed("until") && !required {
 			return nil

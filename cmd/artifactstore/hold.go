@@ -49,7 +49,7 @@ names is frozen.`,
 		Args: exactly("NAME", targetArgument),
 	}
 	l := addChange(cmd)
-	until := l.until("when the hold ends by itself", false)
+	until := l.until("the hold ends by itself", false)
 	reason := l.reason("it is placed")
 	l.complete(noWords, targetWords)
 	l.run(func(ctx context.Context, in *inside, args []string) error {

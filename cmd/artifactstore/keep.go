@@ -86,7 +86,7 @@ expires has none to put off. A manifest that was marked as expired is kept again
 		Args: exactly(manifestArgument),
 	}
 	l := addChange(cmd)
-	until := l.until("the new end", true)
+	until := l.until("the new end is", true)
 	reason := l.reason("it is kept longer")
 	l.completeTag()
 	l.run(func(ctx context.Context, in *inside, args []string) error {

@@ -45,8 +45,9 @@ type inside struct {
 	out   *bufio.Writer
 	notes io.Writer // for the operator, while it goes on
 	json  bool
-	// about is what the verb was asked about, for errors and advice.
-	about string
+	// about is what the verb was asked about, for errors and advice; hint is what
+	// to do about an error, if the verb knows.
+	about, hint string
 	// again are the flags that lead here, for advice; empty or with a space
 	// before them.
 	again string

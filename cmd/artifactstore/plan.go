@@ -19,11 +19,11 @@ import (
 // actions are what a plan can have for a manifest, in the order in which people
 // are told, and what they mean.
 var actions = []struct{ name, means string }{
-	{registry.PlanCollect, "go now, with their tags"},
-	{registry.PlanMark, "are marked as expired now, and go after the grace"},
-	{registry.PlanRenew, "were marked as expired, and are kept after all"},
-	{registry.PlanWait, "have expired before, and go when the grace has passed"},
-	{registry.PlanKeep, "are kept"},
+	{registry.PlanCollect, "gone now, tags included"},
+	{registry.PlanMark, "marked as expired now, gone after the grace"},
+	{registry.PlanRenew, "marked as expired before, kept after all"},
+	{registry.PlanWait, "expired before, gone when the grace has passed"},
+	{registry.PlanKeep, "not touched"},
 }
 
 func actionNames() []string {
@@ -66,12 +66,13 @@ names was touched since. Plans are kept for a week, the last 50 of them.`,
 	l.run(func(ctx context.Context, in *inside, args []string) error {
 		in.about = ""
 		tell := func(p admin.PlanProgress) string { return fmt.Sprintf("%d manifests decided", p.Manifests) }
-		return work(ctx, in, adminclient.Path("plans"), admin.PlanRequest{Repositories: args}, tell, func(p admin.Plan) error {
+		err := work(ctx, in, adminclient.Path("plans"), admin.PlanRequest{Repositories: args}, tell, func(p admin.Plan) error {
 			if err := printFields(in.out, planFields(p)); err != nil {
 				return err
 			}
 			return in.decisions(ctx, p, *all, *wide)
 		})
+		return in.doubted(ctx, err)
 	})
 	return cmd
 }
@@ -125,7 +126,7 @@ func (in *inside) decisions(ctx context.Context, p admin.Plan, all, wide bool) e
 		if n == 0 || a.name == registry.PlanKeep && !all {
 			continue
 		}
-		if _, err := fmt.Fprintf(in.out, "\n%s: %d %s\n", a.name, n, a.means); err != nil {
+		if _, err := fmt.Fprintf(in.out, "\n%s, %s: %d\n", a.name, a.means, n); err != nil {
 			return err
 		}
 		limit := uint64(shown)
@@ -273,7 +274,7 @@ it goes on where it was. It exits with 1 if it was refused.`,
 		})
 		refused, ok := errors.AsType[*adminclient.Refused](err)
 		if !ok || len(refused.Events)+len(refused.Changed) == 0 {
-			return err
+			return in.doubted(ctx, err)
 		}
 		return errors.Join(printStale(in, refused), errors.New(refused.Detail))
 	})

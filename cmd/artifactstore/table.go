@@ -66,7 +66,9 @@ type field struct{ name, value string }
 func printFields(w io.Writer, fields []field) error {
 	width := 0
 	for _, f := range fields {
-		width = max(width, len(f.name))
+		if f.value != "" {
+			width = max(width, len(f.name))
+		}
 	}
 	for _, f := range fields {
 		if f.value == "" {
