@@ -118,6 +118,12 @@ func TestErasingIsForLegalCausesAlone(t *testing.T) {
 		if b, err := v.Blob(d); b != nil || err != nil {
 			t.Errorf("its bytes are there: %v, %v", b, err)
 		}
+		// Its past stays as it was, although nothing has its SHA-256 any more.
+		moves, err := v.TagMoves("a", "v1", 0, 10)
+		must(t, err)
+		if primary := identity.FromBytes(identity.BLAKE3, []byte(m)); len(moves) != 2 || moves[1].To != primary || moves[0].From != primary || !moves[0].To.IsZero() {
+			t.Errorf("the history of its tag is %+v", moves)
+		}
 		head, err := v.Head()
 		must(t, err)
 		found := false

@@ -36,7 +36,8 @@ type TagInfo struct {
 }
 
 // TagMove is one move of a tag. From is zero if the tag was new, To if it was
-// deleted; both are SHA-256 digests of manifests.
+// deleted; both are SHA-256 digests of manifests, or BLAKE3 once the bytes were
+// forgotten.
 type TagMove struct {
 	Tag      string
 	Sequence eventlog.Sequence

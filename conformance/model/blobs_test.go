@@ -125,10 +125,14 @@ func (h *history) deleteBlob(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
+	case h.model.rules.of(r.name).WriteOnce || r.held("", nil):
+		return expect(reply, "delete of a blob of a frozen repository", http.StatusForbidden, "DENIED")
 	case !r.blobs[b]:
 		return expect(reply, "delete of a blob", http.StatusNotFound, r.unknown("BLOB_UNKNOWN"))
 	case r.references(b):
 		return expect(reply, "delete of a blob in use", http.StatusMethodNotAllowed, "DENIED")
+	case len(r.holds) > 0 && r.buried(b):
+		return expect(reply, "delete of a blob that a hold may keep", http.StatusForbidden, "DENIED")
 	}
 	delete(r.blobs, b)
 	return expect(reply, "delete of a blob", http.StatusAccepted, "")

@@ -4,6 +4,7 @@
 package model_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -24,6 +25,9 @@ const (
 	seedsVariable = "CONFORMANCE_MODEL_SEEDS" // how many histories; default 20
 	opsVariable   = "CONFORMANCE_MODEL_OPS"   // operations of a history; default 1000
 )
+
+// eraseEnabled lets operators erase.
+const eraseEnabled = "ARTIFACTSTORE_RETENTION_ERASE=true"
 
 var seedFlag = flag.Uint64("seed", 0, "run the history of this seed alone; like "+seedVariable)
 
@@ -53,7 +57,7 @@ func TestServerIsTheModel(t *testing.T) {
 	for seed := first; seed < first+count; seed++ {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
-			h := newHistory(t, seed, harness.Start(t))
+			h := newHistory(t, seed, harness.Start(t, eraseEnabled))
 			if err := h.run(t.Context(), ops); err != nil {
 				t.Errorf("%v\nthe last requests:\n%s\n%s=%d repeats the history", err, strings.Join(h.trail, "\n"), seedVariable, seed)
 			}
@@ -66,10 +70,12 @@ type history struct {
 	*rand.Rand
 	server *harness.Server
 	client *harness.Client
-	model  *model
-	blobs  []*blob
-	made   []*manifest
-	trail  []string // the last requests and their answers
+	// operator speaks to the operators' API.
+	operator *harness.Client
+	model    *model
+	blobs    []*blob
+	made     []*manifest
+	trail    []string // the last requests and their answers
 
 	forgets bool        // the server loses objects when it ends, so it stays
 	chunks  []int       // sizes of chunks that come rarely
@@ -82,8 +88,9 @@ var tagPool = []string{"v1", "v10", "v2", "latest", "A", "a", "a.b", "a-b", "a_b
 func newHistory(t *testing.T, seed uint64, server *harness.Server) *history {
 	t.Helper()
 	h := &history{Rand: rand.New(rand.NewPCG(seed, 1)), server: server, chunks: []int{70000}}
-	h.client = h.server.Client()
+	h.client, h.operator = h.server.Client(), harness.NewClient(h.server.AdminURL())
 	t.Cleanup(h.client.Close)
+	t.Cleanup(h.operator.Close)
 	h.model = newModel("a", "a/b", "a-b", "c/d/e")
 	// Most are small and go to the database, some are above its limit.
 	for i, size := range []int{0, 1, 2, 17, 100, 333, 1000, 1024, 2000, 4096, 5000, 65536, 65537, 70000} {
@@ -106,6 +113,10 @@ var operations = []operation{
 	{20, (*history).putManifest}, {8, (*history).putConditionally}, {10, (*history).readManifest},
 	{4, (*history).deleteManifest}, {3, (*history).deleteTag},
 	{8, (*history).listTags}, {8, (*history).listReferrers}, {3, (*history).listRepositories},
+	{3, (*history).placeHold}, {4, (*history).releaseHold}, {1, (*history).setPolicies},
+	{3, (*history).changeClass}, {3, (*history).erase}, {1, (*history).sweep},
+	{3, (*history).restoreManifest}, {4, (*history).undoTag}, {2, (*history).undoInVain},
+	{2, (*history).deleteRepository}, {2, (*history).restoreRepository},
 }
 
 // run runs a number of operations, restarts the server three times on the way,
@@ -133,19 +144,66 @@ func (h *history) run(ctx context.Context, ops uint64) error {
 			break
 		}
 	}
+	if err := h.leaveSomething(ctx); err != nil {
+		return err
+	}
 	if err := h.readEverything(ctx); err != nil {
 		return err
 	}
 	return h.noEmptyView()
 }
 
-// noEmptyView fails if a view has no rows: comparing it would prove nothing.
+// leaveSomething makes sure that there is something to compare of what a history may
+// have taken back: a hold, a deleted manifest, an object that is to go, and policies.
+func (h *history) leaveSomething(ctx context.Context) error {
+	if err := h.set(ctx, documents[0]); err != nil {
+		return err
+	}
+	r := &repository{"left", newContent()}
+	h.model.repositories = append(h.model.repositories, r)
+	var made []*manifest
+	for i, size := range []int{0, 66_000} {
+		m := &manifest{annotations: map[string]string{"left": fmt.Sprint(i)}, mediaType: harness.ImageIndex}
+		m.blob = newBlob(append(harness.Encode(harness.Index{SchemaVersion: 2, MediaType: m.mediaType,
+			Manifests: []harness.Descriptor{}, Annotations: m.annotations}), bytes.Repeat([]byte(" "), size)...))
+		header := map[string]string{"Content-Type": m.mediaType}
+		if err := h.put(ctx, push{repository: r, manifest: m, reference: m.sha256, digest: m.sha256, header: header}, always); err != nil {
+			return err
+		}
+		made = append(made, m)
+	}
+	h.made = append(h.made, made...)
+	if err := h.remove(ctx, r, made[0]); err != nil {
+		return err
+	}
+	if err := h.eraseFrom(ctx, r, made[1]); err != nil {
+		return err
+	}
+	if err := h.hold(ctx, r, hold{name: "audit"}); err != nil {
+		return err
+	}
+	return h.set(ctx, documents[1])
+}
+
+// clockView has rows only after a jump of the clock.
+const clockView = "clock"
+
+// emptyViews are those without rows that should have some: comparing them would
+// prove nothing.
+func emptyViews(rows map[string]int) (empty []string) {
+	for view, n := range rows {
+		if n == 0 && view != clockView {
+			empty = append(empty, view)
+		}
+	}
+	return empty
+}
+
+// noEmptyView fails if a view has no rows, or does not follow from the log.
 func (h *history) noEmptyView() error {
 	rows, err := h.server.CheckReplay()
-	for view, n := range rows {
-		if n == 0 {
-			err = errors.Join(err, fmt.Errorf("the view %s has no rows after the history", view))
-		}
+	if empty := emptyViews(rows); len(empty) > 0 {
+		err = errors.Join(err, fmt.Errorf("the views %v have no rows after the history", empty))
 	}
 	return err
 }
@@ -154,6 +212,7 @@ func (h *history) noEmptyView() error {
 func (h *history) restart() error {
 	h.note("restart")
 	h.client.Close()
+	h.operator.Close()
 	end := h.server.Stop
 	if h.IntN(2) == 0 {
 		end = h.server.Kill

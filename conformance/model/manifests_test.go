@@ -30,6 +30,9 @@ func (h *history) manifest(r *repository) *manifest {
 // annotations makes it unlike all others.
 func (h *history) newManifest(r *repository) *manifest {
 	m := &manifest{annotations: map[string]string{"number": fmt.Sprint(len(h.made))}}
+	if h.IntN(8) == 0 {
+		m.annotations[classAnnotation] = pick(h, []string{"raw-evidence", "raw-evidence", "transient", "permanent-record", "none-such"})
+	}
 	if h.IntN(2) == 0 {
 		m.artifactType = pick(h, []string{"application/vnd.example.one", "application/vnd.example.two"})
 	}
@@ -50,7 +53,11 @@ func (h *history) newManifest(r *repository) *manifest {
 	if m.artifactType == "" {
 		m.artifactType = harness.ImageConfig // what the specification falls back to
 	}
-	m.blob, m.mediaType = newBlob(harness.Encode(image)), harness.ImageManifest
+	data := harness.Encode(image)
+	if h.IntN(12) == 0 {
+		data = append(data, bytes.Repeat([]byte(" "), 66_000)...) // too large for the database
+	}
+	m.blob, m.mediaType = newBlob(data), harness.ImageManifest
 	return m
 }
 
@@ -137,7 +144,7 @@ func (h *history) newPush() push {
 	return p
 }
 
-func (h *history) putManifest(ctx context.Context) error { return h.put(ctx, h.newPush(), true) }
+func (h *history) putManifest(ctx context.Context) error { return h.put(ctx, h.newPush(), always) }
 
 // putConditionally pushes under a condition that may or may not hold.
 func (h *history) putConditionally(ctx context.Context) error {
@@ -147,7 +154,7 @@ func (h *history) putConditionally(ctx context.Context) error {
 	}
 	if h.IntN(3) == 0 {
 		p.header["If-None-Match"] = "*"
-		return h.put(ctx, p, p.allTags(func(tag tag, exists bool) bool { return !exists }))
+		return h.put(ctx, p, func(_ tag, exists bool) bool { return !exists })
 	}
 	match := pick(h, p.tags)
 	digest := harness.SHA256([]byte("something else"))
@@ -155,23 +162,43 @@ func (h *history) putConditionally(ctx context.Context) error {
 		digest = h.digest(&current.manifest.blob)
 	}
 	p.header["If-Match"] = `"` + digest + `"`
-	return h.put(ctx, p, p.allTags(func(t tag, exists bool) bool {
+	return h.put(ctx, p, func(t tag, exists bool) bool {
 		return exists && (t.manifest == p.manifest || t.manifest.is(digest))
-	}))
+	})
 }
 
-// allTags tells whether a condition holds for every tag of the push.
-func (p push) allTags(condition func(tag, bool) bool) bool {
+// refusal is the status with which a push of a manifest is refused, or 0.
+func (p push) refusal(m *model, condition func(tag, bool) bool) int {
+	r := p.repository
+	if !r.complete(p.manifest) {
+		return http.StatusBadRequest
+	}
 	for _, name := range p.tags {
-		t, exists := p.repository.tags[name]
+		t, exists := r.tags[name]
 		if !condition(t, exists) {
-			return false
+			return http.StatusPreconditionFailed
+		}
+		if exists && t.manifest != p.manifest && m.frozenTag(r, name) {
+			return http.StatusForbidden
 		}
 	}
-	return true
+	if _, there := r.manifests[p.manifest]; !there {
+		if _, allowed := m.rules.class(r.name, p.manifest.annotations[classAnnotation]); !allowed {
+			return http.StatusForbidden
+		}
+	}
+	return 0
 }
 
-func (h *history) put(ctx context.Context, p push, holds bool) error {
+// refusalCodes are the codes of the refusals of a push.
+var refusalCodes = map[int]string{
+	http.StatusBadRequest: "MANIFEST_BLOB_UNKNOWN", http.StatusPreconditionFailed: "PRECONDITION_FAILED",
+	http.StatusForbidden: "DENIED",
+}
+
+func always(tag, bool) bool { return true }
+
+func (h *history) put(ctx context.Context, p push, condition func(tag, bool) bool) error {
 	path := "/v2/" + p.repository.name + "/manifests/" + p.reference
 	for _, name := range p.further {
 		path = harness.AddQuery(path, "tag", name)
@@ -180,18 +207,15 @@ func (h *history) put(ctx context.Context, p push, holds bool) error {
 	if err != nil {
 		return err
 	}
-	complete := p.repository.complete(p.manifest)
-	if !holds && (complete || reply.Status == http.StatusPreconditionFailed) {
-		return expect(reply, "put under a condition", http.StatusPreconditionFailed, "PRECONDITION_FAILED")
-	}
-	if !complete {
-		return expect(reply, "put of an incomplete manifest", http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN")
+	if status := p.refusal(h.model, condition); status != 0 {
+		return expect(reply, "put of a manifest", status, refusalCodes[status])
 	}
 	if err := expect(reply, "put of a manifest", http.StatusCreated, ""); err != nil {
 		return err
 	}
 	h.model.puts++
-	p.repository.put(p.manifest, p.digest, h.model.puts, p.tags)
+	given, _ := h.model.rules.class(p.repository.name, p.manifest.annotations[classAnnotation])
+	p.repository.put(p.manifest, placed{order: h.model.puts, class: given}, p.digest, p.tags)
 	if got := reply.Header.Values("OCI-Tag"); !slices.Equal(split(got), p.further) {
 		return fmt.Errorf("put of a manifest: OCI-Tag is %q, the model says %q", got, p.further)
 	}
@@ -263,15 +287,21 @@ func (h *history) deleteManifest(ctx context.Context) error {
 	if len(h.made) == 0 {
 		return nil
 	}
-	r, m := h.repository(), pick(h, h.made)
+	return h.remove(ctx, h.repository(), pick(h, h.made))
+}
+
+func (h *history) remove(ctx context.Context, r *repository, m *manifest) error {
 	reply, err := h.do(ctx, harness.Request{Method: http.MethodDelete, Path: "/v2/" + r.name + "/manifests/" + h.digest(&m.blob)})
 	if err != nil {
 		return err
 	}
-	if _, ok := r.manifests[m]; !ok {
+	switch {
+	case !r.has(m):
 		return expect(reply, "delete of a manifest", http.StatusNotFound, r.unknown("MANIFEST_UNKNOWN"))
+	case h.model.frozen(r, m):
+		return expect(reply, "delete of a frozen manifest", http.StatusForbidden, "DENIED")
 	}
-	r.remove(m)
+	r.bury(m)
 	return expect(reply, "delete of a manifest", http.StatusAccepted, "")
 }
 
@@ -281,9 +311,13 @@ func (h *history) deleteTag(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := r.tags[name]; !ok {
+	t, ok := r.tags[name]
+	switch {
+	case !ok:
 		return expect(reply, "delete of a tag", http.StatusNotFound, r.unknown("MANIFEST_UNKNOWN"))
+	case h.model.frozenTag(r, name):
+		return expect(reply, "delete of a frozen tag", http.StatusForbidden, "DENIED")
 	}
-	delete(r.tags, name)
+	r.dropTag(name, t.manifest)
 	return expect(reply, "delete of a tag", http.StatusAccepted, "")
 }

@@ -40,6 +40,7 @@ type manifest struct {
 type placed struct {
 	order  int    // among all puts of the history
 	digest string // by which it was pushed first
+	class  class
 }
 
 type tag struct {
@@ -47,13 +48,23 @@ type tag struct {
 	digest   string // that the tag answers with
 }
 
-// repository is what one repository should hold.
+// repository is a name, and what the repository of that name should hold.
 type repository struct {
-	name      string
+	name string
+	*content
+}
+
+// content is what a repository should hold.
+type content struct {
 	exists    bool
 	blobs     map[*blob]bool
 	manifests map[*manifest]placed
 	tags      map[string]tag
+	life
+}
+
+func newContent() *content {
+	return &content{blobs: map[*blob]bool{}, manifests: map[*manifest]placed{}, tags: map[string]tag{}, life: newLife()}
 }
 
 // upload is an open upload session.
@@ -68,13 +79,15 @@ type model struct {
 	repositories []*repository
 	puts         int
 	uploads      []*upload
+	rules        document
+	deleted      []*deleted
+	undone       []uint64 // events that deleted repositories which were put back
 }
 
 func newModel(names ...string) *model {
 	m := &model{}
 	for _, name := range names {
-		m.repositories = append(m.repositories, &repository{name: name,
-			blobs: map[*blob]bool{}, manifests: map[*manifest]placed{}, tags: map[string]tag{}})
+		m.repositories = append(m.repositories, &repository{name, newContent()})
 	}
 	return m
 }
@@ -145,23 +158,19 @@ func (r *repository) complete(m *manifest) bool {
 }
 
 // put makes a manifest part of the repository and moves tags to it.
-func (r *repository) put(m *manifest, digest string, order int, tags []string) {
+func (r *repository) put(m *manifest, p placed, digest string, tags []string) {
 	r.exists = true
 	if digest == m.sha512 {
 		m.has512 = true
 	}
 	if _, ok := r.manifests[m]; !ok {
-		r.manifests[m] = placed{order: order, digest: digest}
+		p.digest = digest
+		r.manifests[m] = p
+		delete(r.graves, m)
 	}
 	for _, name := range tags {
-		r.tags[name] = tag{manifest: m, digest: digest}
+		r.moveTag(name, m, digest)
 	}
-}
-
-// remove takes a manifest out of the repository, with its tags.
-func (r *repository) remove(m *manifest) {
-	delete(r.manifests, m)
-	maps.DeleteFunc(r.tags, func(_ string, t tag) bool { return t.manifest == m })
 }
 
 // tagNames is the sorted list of tags.

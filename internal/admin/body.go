@@ -104,6 +104,9 @@ func decode(text []byte, into any) error {
 		}
 		return reader.Skip()
 	})
+	if err == nil {
+		err = reader.End()
+	}
 	if wrong, ok := errors.AsType[*canon.JSONError](err); ok {
 		return badBody(fmt.Sprintf("the body: JSON at byte %d %s", wrong.Offset, wrong.Problem))
 	}

@@ -74,7 +74,7 @@ func (d *door) tagOf(r *http.Request) (*registry.Repository, string, error) {
 }
 
 // TagMove is one move of a tag. From is absent if the tag was new, To if it was
-// deleted; both are SHA-256 digests.
+// deleted; both are SHA-256 digests, or BLAKE3 once the bytes were forgotten.
 type TagMove struct {
 	Repository string    `json:"repository"`
 	Tag        string    `json:"tag"`

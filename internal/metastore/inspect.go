@@ -105,7 +105,7 @@ func (v *view) TagMoves(repository, tag string, before eventlog.Sequence, limit 
 	return collect(v, func(r database.Rows) (registry.TagMove, error) {
 		m := registry.TagMove{Tag: tag, Sequence: eventlog.Sequence(r.Int(0)), Time: micro(r.Int(1)), Actor: r.Text(2)}
 		return m, digests(r, map[int]*identity.Digest{3: &m.From, 4: &m.To})
-	}, `SELECT h.sequence, h.time, h.actor, f.sha256, t.sha256
+	}, `SELECT h.sequence, h.time, h.actor, coalesce(f.sha256, h.from_digest), coalesce(t.sha256, h.to_digest)
 		FROM tag_history h
 		LEFT JOIN blobs f ON f.blake3 = h.from_digest
 		LEFT JOIN blobs t ON t.blake3 = h.to_digest
