@@ -101,8 +101,8 @@ is gone.
 
 EVENT is the number of the event: 'manifest deleted', 'repo deleted', 'tag history' and
 'events' show it. An undo is written to the log, and can be undone itself.`,
-		Example: `  artifactstore manifest deleted demo
-  artifactstore undo 4711 --reason "deleted by mistake"`,
+		Example: `  artifactstore undo 4711 --reason "deleted by mistake"
+  artifactstore undo $(artifactstore events --kind v1.manifest.deleted --json | tail -1 | jq .sequence) --reason "deleted by mistake"`,
 		Args: exactly("EVENT"),
 	}
 	l := addChange(cmd)
