@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -35,6 +36,18 @@ func (r result) percentile(share float64) time.Duration {
 	return r.latencies[min(len(r.latencies)-1, int(share*float64(len(r.latencies))))]
 }
 
+// worst is the longest latency.
+func (r result) worst() time.Duration { return r.percentile(1) }
+
+// add makes one result of two loads of the same kind.
+func (r *result) add(o result) {
+	r.count += o.count
+	r.elapsed += o.elapsed
+	r.cpu += o.cpu
+	r.latencies = append(r.latencies, o.latencies...)
+	slices.Sort(r.latencies)
+}
+
 // bench is a run of all measurements.
 type bench struct {
 	options
@@ -44,27 +57,55 @@ type bench struct {
 	next   atomic.Uint64 // seed of the next unique content
 }
 
+// serve runs measurements on a server with more settings, in a folder of its own
+// unless there is a configuration file.
+func (b *bench) serve(ctx context.Context, folder string, settings []string, measures ...func(context.Context) error) (err error) {
+	// At the default level the server writes a line for every request, and
+	// this process would read it: that is not what is measured.
+	b.server, err = harness.Open(harness.Config{Data: filepath.Join(b.dir, folder), File: b.config,
+		Env: append([]string{"ARTIFACTSTORE_LOG_LEVEL=warn"}, settings...)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.server.Stop()) }()
+	b.client = b.server.Client()
+	defer b.client.Close()
+	for _, measure := range measures {
+		if err := measure(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // load runs an operation from a number of clients, either limit times in all
 // or, if limit is 0, for the seconds of the options. The operation gets a
 // number that no other one has. The first failure ends the load.
 func (b *bench) load(ctx context.Context, clients, limit int, operation func(context.Context, uint64) error) (result, error) {
+	if limit == 0 {
+		return b.loadFor(ctx, clients, time.Duration(b.seconds*float64(time.Second)), operation)
+	}
+	var begun atomic.Int64
+	return b.loadWhile(ctx, clients, func() bool { return begun.Add(1) <= int64(limit) }, operation)
+}
+
+// loadFor is load for a time.
+func (b *bench) loadFor(ctx context.Context, clients int, d time.Duration, operation func(context.Context, uint64) error) (result, error) {
+	end := time.Now().Add(d)
+	return b.loadWhile(ctx, clients, func() bool { return time.Now().Before(end) }, operation)
+}
+
+// loadWhile is load for as long as there is to be more.
+func (b *bench) loadWhile(ctx context.Context, clients int, more func() bool, operation func(context.Context, uint64) error) (result, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
 		mu    sync.Mutex
 		r     result
 		fails error
-		begun atomic.Int64
 		wait  sync.WaitGroup
 	)
 	cpu, start := cpuSeconds(b.server.PID()), time.Now()
-	end := start.Add(time.Duration(b.seconds * float64(time.Second)))
-	more := func() bool {
-		if limit > 0 {
-			return begun.Add(1) <= int64(limit)
-		}
-		return time.Now().Before(end)
-	}
 	for range clients {
 		wait.Go(func() {
 			for more() {

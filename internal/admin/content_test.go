@@ -50,7 +50,8 @@ func TestWhatWasPushedIsTold(t *testing.T) {
 	}
 	var usage admin.Usage
 	s.get(at("team/app", "/usage")).want(200).json(&usage)
-	if want := (admin.Usage{Repository: "team/app", Tags: 1, Manifests: 1, Blobs: 2, Bytes: 220 + int64(len(image))}); usage != want {
+	bytes := 220 + int64(len(image))
+	if want := (admin.Usage{Repository: "team/app", Tags: 1, Manifests: 1, Blobs: 2, Bytes: bytes, Exclusive: bytes}); usage != want {
 		t.Errorf("usage %+v, want %+v", usage, want)
 	}
 	var total admin.TotalUsage

@@ -66,3 +66,12 @@ func (t *Tail) After(ctx context.Context, at eventlog.Head) ([]eventlog.Head, er
 	}
 	return places, err
 }
+
+// Work answers requests with work of one kind.
+func Work[P, R any](o Options, do func(ctx context.Context, tell func(P)) (R, error)) http.Handler {
+	d := &door{Options: o}
+	return d.handler(func(w http.ResponseWriter, r *http.Request) error { return work(d, w, r, "the work", do) })
+}
+
+// Stride is how often a stream of work tells of progress, at most.
+const Stride time.Duration = stride

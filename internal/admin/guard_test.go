@@ -5,7 +5,10 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
+
+	"artifactstore/internal/admin"
 )
 
 func TestHostMustBeLoopbackOrConfigured(t *testing.T) {
@@ -58,15 +61,25 @@ func TestRequestsOfWebPagesAreRefused(t *testing.T) {
 	s.get("/status", "Referer: https://evil.example/").want(200, "Access-Control-Allow-Origin:")
 }
 
-func TestOnlyGETAndHEADAreThere(t *testing.T) {
+// Whatever is sent by a method that an endpoint does not have, nothing happens.
+func TestOtherMethodsAreRefused(t *testing.T) {
 	s := newServer(t, func(o *settings) { o.admin.Metrics = http.NotFoundHandler() })
 	s.pushImage("a", "v1", 1)
 	head, err := s.ledger.Events().Head(t.Context())
 	must(t, err)
-	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get"} {
-		for _, path := range []string{"/status", at("a", ""), at("a", "/tags/v1"), "/events", "/metrics"} {
-			s.do(method, path).refused(405, "METHOD_NOT_ALLOWED", "Allow: GET, HEAD")
+	routes := admin.Routes()
+	routes["/metrics"] = []string{"GET", "HEAD"}
+	path := strings.NewReplacer("{repository}", "a", "{tag}", "v1", "{reference}", "v1", "{digest}", sha256Of(nil), "{plan}", "1")
+	for route, methods := range routes {
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get"} {
+			if !slices.Contains(methods, method) {
+				s.ask(method, path.Replace(route), []byte(`{"reason":"because"}`), "Content-Type: application/json").
+					want(405, "Allow: "+strings.Join(methods, ", "))
+			}
 		}
+	}
+	s.do("PATCH", at("a", "")).refused(405, "METHOD_NOT_ALLOWED", "Allow: GET, HEAD, DELETE")
+	for _, method := range []string{"POST", "DELETE", "OPTIONS"} {
 		s.do(method, "/nothing").refused(404, "ENDPOINT_UNKNOWN", "Allow:")
 	}
 	if after, err := s.ledger.Events().Head(t.Context()); err != nil || after != head {

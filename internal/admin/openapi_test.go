@@ -210,10 +210,11 @@ var answerable = regexp.MustCompile(`^/components/schemas/\w+/properties/[^/]+$|
 // Every answer of every test is checked against the description; this test
 // makes sure that the reverse holds: whatever is described is really answered.
 func TestWhatIsDescribedIsAnswered(t *testing.T) {
-	share := budget.NewShare(1 << 20)
-	s := newServer(t, func(o *settings) {
+	share, clock, closing, damage := budget.NewShare(1<<20), new(hands), make(chan struct{}), ""
+	s := newServer(t, clock.put, func(o *settings) {
 		o.registry.AllowSparse = true
-		o.admin.Held = share
+		o.admin.Held, o.admin.Closing = share, closing
+		o.admin.Check = func(ctx) (string, error) { return damage, nil }
 		o.admin.Nodes = func() []admin.Node {
 			since := time.Date(2026, 11, 23, 23, 34, 36, 0, time.UTC)
 			return []admin.Node{{Name: "node1", Version: "1", Started: since, Seen: since, Self: true},
@@ -233,6 +234,9 @@ func TestWhatIsDescribedIsAnswered(t *testing.T) {
 	s.get(at("team/all", "/manifests/list/pushed")).want(200)
 	s.get("/digests/" + s.digest("team/all", "one") + "/references?n=1").want(200)
 	s.get("/metrics").want(200)
+	s.everyChange(clock)
+	damage = "view tags: row name=v1: it is missing"
+	s.change("POST", "/fsck", `{"repair":true}`).want(200)
 	s.get(at("team/app", "/manifests/v1"), "Accept: application/cbor").want(200)
 	s.get("/events?n=1", "Accept: text/event-stream").want(200)
 	// And what goes wrong.
@@ -241,6 +245,12 @@ func TestWhatIsDescribedIsAnswered(t *testing.T) {
 	s.get("/usage?n=x").refused(400, "PARAMETER_INVALID")
 	s.get("/usage", "Origin: null").refused(403, "ORIGIN_REFUSED")
 	s.do("POST", "/usage").refused(405, "METHOD_NOT_ALLOWED")
+	s.change("POST", "/undo", "{").refused(400, "BODY_INVALID")
+	s.change("POST", "/undo", strings.Repeat(" ", 128<<10+1)).refused(413, "BODY_TOO_LARGE")
+	s.do("POST", "/undo").refused(415, "CONTENT_TYPE_REFUSED")
+	s.breaksOff()
+	close(closing)
+	s.change("POST", "/scrub", "{}").refused(503, "UNAVAILABLE", "Retry-After: 5")
 	release, _ := share.TryAcquire(1 << 20)
 	s.get(at("team/app", "/manifests/v1/referrers")).refused(429, "TOOMANYREQUESTS", "Retry-After: 1")
 	release()

@@ -54,6 +54,7 @@ type settings struct {
 	admin    admin.Options
 	web      web.Options
 	reader   func(eventlog.Reader) eventlog.Reader
+	now      func() time.Time
 }
 
 func newServer(t testing.TB, change ...func(*settings)) *server {
@@ -65,7 +66,7 @@ func newServer(t testing.TB, change ...func(*settings)) *server {
 	s := &server{t: t, dir: t.TempDir(), log: new(logBuffer), doc: describe(t)}
 	ctx := t.Context()
 	var err error
-	s.ledger, err = metastore.Open(ctx, filepath.Join(s.dir, "artifactstore.db"), metastore.Options{Log: slog.New(slog.DiscardHandler)})
+	s.ledger, err = metastore.Open(ctx, filepath.Join(s.dir, "artifactstore.db"), metastore.Options{Log: slog.New(slog.DiscardHandler), Now: o.now})
 	must(t, err)
 	must(t, s.ledger.Migrate(ctx, nil))
 	driver, err := filesystem.Open(filepath.Join(s.dir, "store"), filesystem.Options{})

@@ -14,6 +14,8 @@ import (
 // stride is how often a stream of work tells of progress, at most.
 const stride = 100 * time.Millisecond
 
+var errStopping = registry.Errorf(registry.Unavailable, "the server is stopping; what was done is done, and the same request goes on with the rest")
+
 // Line is a line of a stream of work: one of its members is set. Progress comes
 // any number of times; Result or Problem is the last line. A stream that has
 // neither was cut off.
@@ -58,6 +60,11 @@ func work[P, R any](d *door, w http.ResponseWriter, r *http.Request, kind string
 		return err
 	}
 	defer end()
+	select {
+	case <-d.Closing:
+		return errStopping
+	default:
+	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	var watch sync.WaitGroup
 	defer watch.Wait()
@@ -73,7 +80,7 @@ func work[P, R any](d *door, w http.ResponseWriter, r *http.Request, kind string
 		return do(ctx, l.tell)
 	}()
 	if errors.Is(context.Cause(ctx), errClosing) && err != nil {
-		err = registry.Errorf(registry.Unavailable, "the server is stopping; what was done is done, and the same request goes on with the rest")
+		err = errStopping
 	}
 	switch {
 	case err == nil:

@@ -44,6 +44,8 @@ type SweepPhase struct {
 type SweepReport struct {
 	DryRun bool         `json:"dryRun"`
 	Phases []SweepPhase `json:"phases"`
+	// Rough: a dry run has lost count; a sweep would forget more than it tells.
+	Rough bool `json:"rough,omitempty"`
 }
 
 // ScrubRequest is the body of POST /scrub: a stream whose progress and result
@@ -118,12 +120,15 @@ func (d *door) sweep(w http.ResponseWriter, r *http.Request) error {
 	if d.ReadOnly && !request.DryRun {
 		return errReadOnly
 	}
+	if err := d.fit(); err != nil && !request.DryRun {
+		return err
+	}
 	return work(d, w, r, "a sweep", func(ctx context.Context, tell func(SweepPhase)) (SweepReport, error) {
 		o := d.Sweep
 		o.DryRun = request.DryRun
 		o.Progress = func(p registry.SweepProgress) { tell(phaseJSON(p)) }
 		report, err := d.Registry.Sweep(ctx, o)
-		return SweepReport{DryRun: report.DryRun, Phases: each(report.Phases, phaseJSON)}, err
+		return SweepReport{DryRun: report.DryRun, Phases: each(report.Phases, phaseJSON), Rough: report.Rough}, err
 	})
 }
 
@@ -158,6 +163,9 @@ func (d *door) fsck(w http.ResponseWriter, r *http.Request) error {
 	}
 	if d.ReadOnly && request.Repair {
 		return errReadOnly
+	}
+	if err := d.fit(); err != nil && request.Repair {
+		return err
 	}
 	return work(d, w, r, "an fsck", func(ctx context.Context, tell func(FsckReport)) (FsckReport, error) {
 		problem := ""

@@ -11,10 +11,18 @@ import (
 	"artifactstore/registry/fact"
 )
 
-// bury deletes a manifest of many repositories, and gives up many objects.
+// ending is how many manifests of the repository demo have an end after bury; one
+// has it before.
+const ending = 151
+
+// bury deletes a manifest of many repositories, gives up many objects, and gives
+// some of many manifests an end.
 func bury(t testing.TB, s *store) {
 	t.Helper()
 	c := new(registry.Change)
+	for i := range ending - 1 {
+		c.Add(&fact.DefaultApplied{Repository: "demo", Manifest: primary(fmt.Sprintf("referrer %d", 10*i)), Class: "transient", Expires: int64(i + 1)})
+	}
 	for i := 0; i < 400; i += 2 {
 		c.Add(&fact.ManifestDeleted{Repository: fmt.Sprintf("r%04d", i), Manifest: primary("image")})
 	}
@@ -55,8 +63,27 @@ func passes(page int) []listing {
 	late := time.Now().Add(time.Hour)
 	var grave eventlog.Sequence
 	var given registry.ErasurePlace
-	var wide eventlog.Sequence
+	var wide, last eventlog.Sequence
 	return []listing{
+		{"first manifests that end", page, func(v registry.View) (int, error) {
+			all, err := v.Ending("demo", 0, page)
+			if len(all) > 0 {
+				last = all[len(all)-1].Sequence
+			}
+			return len(all), err
+		}},
+		{"last manifests that end", ending - page, func(v registry.View) (int, error) {
+			all, err := v.Ending("demo", last, page)
+			return len(all), err
+		}},
+		{"no manifests that end", 0, func(v registry.View) (int, error) {
+			all, err := v.Ending("r0001", 0, page)
+			return len(all), err
+		}},
+		{"manifests in the middle", page, func(v registry.View) (int, error) {
+			all, err := v.ManifestsAfter("demo", last, page)
+			return len(all), err
+		}},
 		{"first links", page, func(v registry.View) (int, error) {
 			all, err := v.Links(registry.LinkPlace{}, page)
 			return len(all), err
