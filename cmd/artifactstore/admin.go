@@ -30,6 +30,7 @@ func adminDoor(c *config.Config, store *store, closing <-chan struct{}, ready fu
 		sweep.Pace, scrub.Pace = budget.NewPace(0, int64(c.Sweep.Rate)), budget.NewPace(int64(store.scrub.Rate), 0)
 	}
 	return admin.New(admin.Options{
+		Fit:     store.ledger.Fit,
 		Metrics: scrapes, Registry: store.registry, Log: store.ledger.Events(), Ready: ready, Health: store.health, Nodes: store.nodes,
 		Held: store.held, Hosts: c.Admin.HostNames(), Closing: closing, Errors: log, ReadOnly: store.readOnly, Check: store.check,
 		Sweep: sweep, Scrub: scrub,

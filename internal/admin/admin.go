@@ -41,6 +41,9 @@ type Options struct {
 	// Health asks the stores of the data plane how they are; nil means that
 	// there are none.
 	Health func(context.Context) []StoreHealth
+	// Fit returns why this process should take nothing away, or nil: there are
+	// others, and it has other rules or another clock. Without it nothing forbids it.
+	Fit func() error
 	// Check returns what is wrong with the log, or with the views that follow
 	// from it, for operators to read; empty if all is well. fsck begins with it;
 	// nil means that it is not looked at.
@@ -87,6 +90,9 @@ const (
 func New(o Options) http.Handler {
 	if o.Errors == nil {
 		o.Errors = slog.New(slog.DiscardHandler)
+	}
+	if o.Fit == nil {
+		o.Fit = func() error { return nil }
 	}
 	if o.Health == nil {
 		o.Health = func(context.Context) []StoreHealth { return nil }

@@ -15,6 +15,7 @@ import (
 
 	"artifactstore/internal/canon"
 	"artifactstore/internal/web"
+	"artifactstore/registry"
 )
 
 // maxBody is how long the body of a request may be, in bytes.
@@ -36,6 +37,14 @@ func (d *door) change(r *http.Request, into any) error {
 		return errReadOnly
 	}
 	return d.body(r, into)
+}
+
+// fit refuses to take anything away where others serve the store by other rules.
+func (d *door) fit() error {
+	if err := d.Fit(); err != nil {
+		return registry.Errorf(registry.Conflict, "this node takes nothing away for now: %v", err)
+	}
+	return nil
 }
 
 // body reads the body of a request: one JSON object, of which into, a pointer to

@@ -120,6 +120,9 @@ func (d *door) sweep(w http.ResponseWriter, r *http.Request) error {
 	if d.ReadOnly && !request.DryRun {
 		return errReadOnly
 	}
+	if err := d.fit(); err != nil && !request.DryRun {
+		return err
+	}
 	return work(d, w, r, "a sweep", func(ctx context.Context, tell func(SweepPhase)) (SweepReport, error) {
 		o := d.Sweep
 		o.DryRun = request.DryRun
@@ -160,6 +163,9 @@ func (d *door) fsck(w http.ResponseWriter, r *http.Request) error {
 	}
 	if d.ReadOnly && request.Repair {
 		return errReadOnly
+	}
+	if err := d.fit(); err != nil && request.Repair {
+		return err
 	}
 	return work(d, w, r, "an fsck", func(ctx context.Context, tell func(FsckReport)) (FsckReport, error) {
 		problem := ""
