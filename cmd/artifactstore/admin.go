@@ -26,7 +26,7 @@ func adminDoor(c *config.Config, store *store, closing <-chan struct{}, ready fu
 	}
 	return admin.New(admin.Options{
 		Metrics: scrapes, Registry: store.registry, Log: store.ledger.Events(), Ready: ready, Health: store.health, Nodes: store.nodes,
-		Held: store.held, Hosts: c.Admin.HostNames(), Closing: closing, Errors: log, ReadOnly: ready == nil, Check: store.check,
+		Held: store.held, Hosts: c.Admin.HostNames(), Closing: closing, Errors: log, ReadOnly: ready == nil, Fit: store.ledger.Fit, Check: store.check,
 		Sweep:   registry.SweepOptions{Pace: budget.NewPace(0, int64(c.Sweep.Rate))},
 		Scrub:   registry.ScrubOptions{Pace: budget.NewPace(int64(store.scrub.Rate), 0)},
 		Program: admin.Program{Version: v, Commit: commit, Go: runtime.Version(), Started: time.Now().UTC()},
