@@ -45,7 +45,7 @@ type SweepReport struct {
 	DryRun bool         `json:"dryRun"`
 	Phases []SweepPhase `json:"phases"`
 	// Rough: a dry run has lost count; a sweep would forget more than it tells.
-	Rough bool `json:"rough,omitempty"`
+	Rough bool `json:"rough"`
 }
 
 // ScrubRequest is the body of POST /scrub: a stream whose progress and result
