@@ -277,6 +277,13 @@ func (u *undo) repositoryDeleted(ctx context.Context, f *fact.RepositoryDeleted)
 		if absent = deleted == nil; absent {
 			return nil
 		}
+		begun, err := v.Pass(takenAway(deleted.ID))
+		if err != nil {
+			return fmt.Errorf("look up the sweep of the repository: %w", err)
+		}
+		if begun != nil {
+			return u.conflict("the grace had passed, and a sweep has begun to take it away")
+		}
 		taken, err := v.RepositoryState(f.Repository)
 		if err != nil {
 			return fmt.Errorf("look up repository: %w", err)

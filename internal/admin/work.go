@@ -44,6 +44,8 @@ type SweepPhase struct {
 type SweepReport struct {
 	DryRun bool         `json:"dryRun"`
 	Phases []SweepPhase `json:"phases"`
+	// Rough: a dry run has lost count; a sweep would forget more than it tells.
+	Rough bool `json:"rough"`
 }
 
 // ScrubRequest is the body of POST /scrub: a stream whose progress and result
@@ -125,7 +127,7 @@ func (d *door) sweep(w http.ResponseWriter, r *http.Request) error {
 		o.DryRun = request.DryRun
 		o.Progress = func(p registry.SweepProgress) { tell(phaseJSON(p)) }
 		report, err := d.Registry.Sweep(ctx, o)
-		return SweepReport{DryRun: report.DryRun, Phases: each(report.Phases, phaseJSON)}, err
+		return SweepReport{DryRun: report.DryRun, Phases: each(report.Phases, phaseJSON), Rough: report.Rough}, err
 	})
 }
 

@@ -23,7 +23,8 @@ import (
 	"artifactstore/registry"
 )
 
-// breaksOff checks the lines of work that cannot go on.
+// breaksOff checks the lines of work that cannot go on, and what else only large
+// stores answer with.
 func (s *server) breaksOff() {
 	s.t.Helper()
 	stale := &registry.PlanStale{ID: "1", Changed: []string{"manifest x was to go, now it is to stay"}, Events: []registry.LaterEvent{
@@ -45,6 +46,9 @@ func (s *server) breaksOff() {
 			s.doc.validate(s.t, line, "/components/schemas/"+line, text)
 		}
 	}
+	rough, err := json.Marshal(admin.SweepReport{DryRun: true, Phases: []admin.SweepPhase{}, Rough: true})
+	must(s.t, err)
+	s.doc.validate(s.t, "a rough report", "/components/schemas/SweepReport", rough)
 }
 
 // broken is work that tells of progress and then fails.
