@@ -400,7 +400,7 @@ func (c *checker) objects(ctx context.Context, store string, say, remove bool) (
 			o := &page[i]
 			after = o.Name
 			switch {
-			case o.Locator == "":
+			case o.Locator == "", spare[o.Locator] && !isID(uploadAt(o.Locator)):
 				if say {
 					c.found(Finding{Kind: FoundStranger, Store: store, Name: o.Name, Size: o.Size, Problem: "no registry has put it there"})
 				}

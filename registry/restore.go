@@ -302,7 +302,7 @@ func (p *restoring) note(g *Grave) error {
 	}
 	switch {
 	case !g.Marked.IsZero():
-		p.notes = append(p.notes, fmt.Sprintf("manifest %s expired on %s: it goes again unless it is renewed, by a push or by extending its retention", g.Digest, date(g.Marked)))
+		p.notes = append(p.notes, fmt.Sprintf("manifest %s expired on %s: it goes again after another grace unless it is renewed, by a push or by extending its retention", g.Digest, date(g.Marked)))
 	case !g.Expires.IsZero() && !now.Before(g.Expires):
 		p.notes = append(p.notes, fmt.Sprintf("the class of manifest %s ended on %s: it goes again unless something keeps it, or its retention is extended", g.Digest, date(g.Expires)))
 	}

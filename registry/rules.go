@@ -28,9 +28,11 @@ func refused(err error) error {
 // than they are asked for.
 type ruleBook struct{ last atomic.Pointer[combined] }
 
-// combined are rules, and the events that set the documents they are made of.
+// combined are rules, and the texts of the documents they are made of. The events
+// that set those do not tell rules apart: a decision sees what was decided before
+// in its batch, and if that is never committed others get the same sequences.
 type combined struct {
-	of    [2]eventlog.Sequence
+	of    [2]string
 	rules retention.Rules
 }
 
@@ -40,11 +42,11 @@ func (b *ruleBook) rules(v View) (retention.Rules, error) {
 	if err != nil {
 		return retention.Rules{}, fmt.Errorf("read retention policies: %w", err)
 	}
-	var of [2]eventlog.Sequence
+	var of [2]string
 	var documents [2]retention.Document
 	for i, source := range []string{fact.SourceConfiguration, fact.SourceAdmin} {
 		if at := slices.IndexFunc(all, func(p Policies) bool { return p.Source == source }); at >= 0 {
-			of[i] = all[at].Sequence
+			of[i] = string(all[at].Document)
 		}
 	}
 	if last := b.last.Load(); last != nil && last.of == of {
@@ -56,7 +58,7 @@ func (b *ruleBook) rules(v View) (retention.Rules, error) {
 				continue
 			}
 			if documents[i], err = retention.ParseDocument(p.Document); err != nil {
-				return retention.Rules{}, fmt.Errorf("retention policies of event %d: %w", p.Sequence, err)
+				return retention.Rules{}, unreadable(p.Sequence, err)
 			}
 		}
 	}
@@ -66,4 +68,9 @@ func (b *ruleBook) rules(v View) (retention.Rules, error) {
 	}
 	b.last.Store(&combined{of: of, rules: rules})
 	return rules, nil
+}
+
+// unreadable says that policies in the log mean nothing to this version.
+func unreadable(set eventlog.Sequence, err error) error {
+	return fmt.Errorf("the retention policies of event %d cannot be read; if a later version set them, use that one: %w", set, err)
 }

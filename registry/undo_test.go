@@ -537,3 +537,56 @@ func TestARestoredManifestThatHasExpiredIsSaidToGo(t *testing.T) {
 		t.Errorf("%q", result.Notes)
 	}
 }
+
+// TestARestoredManifestHasAnotherGrace: it had expired before it was deleted, and its
+// grace passed while it was.
+func TestARestoredManifestHasAnotherGrace(t *testing.T) {
+	w := open(t, registry.Options{})
+	w.ruled(t, retention.Policy{Name: "p", Repositories: []string{"a"}, Class: retention.Transient})
+	r := w.repo(t, "a")
+	m := put(t, r, "", small, "")
+	w.pass(t, 8*day)
+	enforce := func() {
+		t.Helper()
+		_, err := w.Enforce(t.Context(), registry.EnforceOptions{})
+		must(t, err)
+	}
+	enforce()
+	w.pass(t, 5*day)
+	remove(t, r, m)
+	w.pass(t, 5*day)
+	if result := w.undo(t, fact.KindManifestDeleted); len(result.Notes) != 1 || !strings.Contains(result.Notes[0], "another grace") {
+		t.Errorf("%q", result.Notes)
+	}
+	enforce()
+	w.pass(t, 6*day)
+	enforce()
+	served(t, r, m)
+	w.pass(t, 2*day)
+	enforce()
+	absent(t, r, m)
+}
+
+// TestARepositoryThatWasTakenApartIsSaidToBeIncomplete undoes a deletion after the grace,
+// when a sweep has taken the tags.
+func TestARepositoryThatWasTakenApartIsSaidToBeIncomplete(t *testing.T) {
+	w := open(t, registry.Options{})
+	r := w.repo(t, "a")
+	put(t, r, "v1", small, "")
+	_, err := w.DeleteRepository(t.Context(), caller, "a", "no longer needed")
+	must(t, err)
+	w.pass(t, 8*day)
+	ctx, stop := context.WithCancel(t.Context())
+	_, err = w.Sweep(ctx, registry.SweepOptions{Progress: func(p registry.SweepProgress) {
+		if p.Phase == registry.SweepRepositories && p.Visited > 1 {
+			stop()
+		}
+	}})
+	if err == nil {
+		t.Fatal("the sweep was not stopped")
+	}
+	if result := w.undo(t, fact.KindRepositoryDeleted); len(result.Notes) != 1 || !strings.Contains(result.Notes[0], "are not back") {
+		t.Errorf("%q", result.Notes)
+	}
+	names(t, r, map[string]string{"v1": ""})
+}

@@ -148,7 +148,7 @@ func holdEnd(h admin.Hold) string {
 	case h.Until != nil:
 		return moment(*h.Until)
 	}
-	return "released"
+	return "no end"
 }
 
 // momentOr is a time for people, or what stands for there being none.

@@ -35,15 +35,15 @@ type Options struct {
 	// ReadOnly refuses whatever would change the store: it was opened to be
 	// looked at.
 	ReadOnly bool
+	// Fit returns why this node must not decide anything, or nil: its clock or
+	// its configuration is not that of the others. nil means that it always may.
+	Fit func() error
 	// Ready returns why pushes would be refused now, or nil; nil means that
 	// the store was opened to be looked at and takes none.
 	Ready func(context.Context) error
 	// Health asks the stores of the data plane how they are; nil means that
 	// there are none.
 	Health func(context.Context) []StoreHealth
-	// Fit returns why this process should take nothing away, or nil: there are
-	// others, and it has other rules or another clock. Without it nothing forbids it.
-	Fit func() error
 	// Check returns what is wrong with the log, or with the views that follow
 	// from it, for operators to read; empty if all is well. fsck begins with it;
 	// nil means that it is not looked at.
@@ -90,9 +90,6 @@ const (
 func New(o Options) http.Handler {
 	if o.Errors == nil {
 		o.Errors = slog.New(slog.DiscardHandler)
-	}
-	if o.Fit == nil {
-		o.Fit = func() error { return nil }
 	}
 	if o.Health == nil {
 		o.Health = func(context.Context) []StoreHealth { return nil }

@@ -15,7 +15,6 @@ import (
 
 	"artifactstore/internal/canon"
 	"artifactstore/internal/web"
-	"artifactstore/registry"
 )
 
 // maxBody is how long the body of a request may be, in bytes.
@@ -33,16 +32,23 @@ func badBody(message string) error {
 
 // change reads the body of a request that changes the store.
 func (d *door) change(r *http.Request, into any) error {
-	if d.ReadOnly {
-		return errReadOnly
+	if err := d.changeable(); err != nil {
+		return err
 	}
 	return d.body(r, into)
 }
 
-// fit refuses to take anything away where others serve the store by other rules.
-func (d *door) fit() error {
+// changeable refuses what would change the store where that cannot be, or where
+// it would be decided by other rules than those of the other nodes.
+func (d *door) changeable() error {
+	if d.ReadOnly {
+		return errReadOnly
+	}
+	if d.Fit == nil {
+		return nil
+	}
 	if err := d.Fit(); err != nil {
-		return registry.Errorf(registry.Conflict, "this node takes nothing away for now: %v", err)
+		return &refusal{http.StatusConflict, "NODE_UNFIT", "this node changes nothing now: " + err.Error()}
 	}
 	return nil
 }

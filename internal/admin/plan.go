@@ -217,9 +217,6 @@ func (d *door) executePlan(w http.ResponseWriter, r *http.Request) error {
 	if err := d.change(r, &ExecuteRequest{}); err != nil {
 		return err
 	}
-	if err := d.fit(); err != nil {
-		return err
-	}
 	id, err := variable(r, "plan")
 	if err != nil {
 		return err

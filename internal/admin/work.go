@@ -45,7 +45,7 @@ type SweepReport struct {
 	DryRun bool         `json:"dryRun"`
 	Phases []SweepPhase `json:"phases"`
 	// Rough: a dry run has lost count; a sweep would forget more than it tells.
-	Rough bool `json:"rough,omitempty"`
+	Rough bool `json:"rough"`
 }
 
 // ScrubRequest is the body of POST /scrub: a stream whose progress and result
@@ -117,11 +117,10 @@ func (d *door) sweep(w http.ResponseWriter, r *http.Request) error {
 	if err := d.body(r, &request); err != nil {
 		return err
 	}
-	if d.ReadOnly && !request.DryRun {
-		return errReadOnly
-	}
-	if err := d.fit(); err != nil && !request.DryRun {
-		return err
+	if !request.DryRun {
+		if err := d.changeable(); err != nil {
+			return err
+		}
 	}
 	return work(d, w, r, "a sweep", func(ctx context.Context, tell func(SweepPhase)) (SweepReport, error) {
 		o := d.Sweep
@@ -161,11 +160,10 @@ func (d *door) fsck(w http.ResponseWriter, r *http.Request) error {
 	if err := d.body(r, &request); err != nil {
 		return err
 	}
-	if d.ReadOnly && request.Repair {
-		return errReadOnly
-	}
-	if err := d.fit(); err != nil && request.Repair {
-		return err
+	if request.Repair {
+		if err := d.changeable(); err != nil {
+			return err
+		}
 	}
 	return work(d, w, r, "an fsck", func(ctx context.Context, tell func(FsckReport)) (FsckReport, error) {
 		problem := ""

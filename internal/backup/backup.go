@@ -17,7 +17,9 @@
 //	                              Run removes it, and so does a server
 //	an object was published       an object that no event names yet; the next Run
 //	                              finds it and does not copy it again
-//	a batch was received          the copy, up to that batch
+//	a batch was received          the copy, up to that batch, and perhaps objects
+//	                              that were erased at the source, which the next
+//	                              Run removes
 //
 // The source may be in use. It is read in short transactions, a page of events
 // each, so that its own upkeep goes on, and nothing is written to it. Memory is
@@ -186,7 +188,10 @@ func (c *copier) begin(ctx context.Context) (end eventlog.Head, err error) {
 		return end, err
 	}
 	c.result.Head = have
-	return end, c.sweep(ctx)
+	if err := c.sweep(ctx); err != nil {
+		return end, err
+	}
+	return end, c.eraseLast(ctx)
 }
 
 // own makes the objects of the copy those of a log, if they are nobody's or
@@ -248,6 +253,44 @@ func (c *copier) sweep(ctx context.Context) error {
 				return fmt.Errorf("remove what is staged in store %s of the copy: %w", name, err)
 			}
 		}
+	}
+	return nil
+}
+
+// eraseLast removes what a Run that was killed has received the events of and not
+// removed any more.
+func (c *copier) eraseLast(ctx context.Context) error {
+	for at, end := max(c.result.Head.Sequence, pageEvents)-pageEvents, c.result.Head.Sequence; at < end; {
+		page, err := c.to.Ledger.Events().Read(ctx, at, int(end-at))
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for i := range page {
+			if err := c.erase(ctx, &page[i]); err != nil {
+				return err
+			}
+		}
+		at = page[len(page)-1].Sequence
+	}
+	return nil
+}
+
+// erase removes the object of the copy that an event says is gone. The copy has
+// received the event, and no later one names the object.
+func (c *copier) erase(ctx context.Context, e *eventlog.Event) error {
+	if e.Kind != fact.KindBlobErased {
+		return nil
+	}
+	f := new(fact.BlobErased)
+	if err := e.Decode(f); err != nil {
+		return fmt.Errorf("event %d: %w", e.Sequence, err)
+	}
+	driver := c.to.Objects[f.Receipt.Store]
+	if driver == nil {
+		return nil
+	}
+	if err := driver.Delete(ctx, f.Receipt.Locator); err != nil {
+		return fmt.Errorf("remove object %s, which was erased by event %d, from the copy: %w", f.Receipt.Locator, e.Sequence, err)
 	}
 	return nil
 }
@@ -332,6 +375,11 @@ func (c *copier) append(ctx context.Context, events []metastore.Recorded) error 
 	c.result.Events += len(events)
 	c.result.Bytes += bytes
 	c.tell(func(p *Progress) { p.Done, p.Bytes = last.Sequence, p.Bytes+bytes })
+	for i := range events {
+		if err := c.erase(ctx, &events[i].Event); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -123,6 +123,14 @@ func (c *copier) findRows(ctx context.Context) (moved bool, err error) {
 			}
 			moved = moved || elsewhere
 			name = m.Blob.String()
+		} else {
+			// It may have gone since, together with its manifest: later events
+			// would say so.
+			head, err := c.from.Ledger.Events().Head(ctx)
+			if err != nil {
+				return fmt.Errorf("read the head of the source: %w", err)
+			}
+			moved = moved || head.Sequence > c.result.Head.Sequence
 		}
 		c.damage(Damage{Subject: name, Receipt: receipt, Sequence: m.Row, Problem: "its row is missing or has other bytes"})
 		return nil

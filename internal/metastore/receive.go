@@ -138,7 +138,7 @@ func (s *Store) Adopt(f Founding) error {
 // verbatim: their rows, their content rows, and what the views make of them, in
 // one transaction that has reached the disk when it returns. Every event is
 // checked to be the one that follows; its error is an *eventlog.Fault if one
-// is not. After any error nothing was appended, except that the outcome is
+// is not. Content rows that are lost with an event go with it. After any error nothing was appended, except that the outcome is
 // unknown if it wraps fact.ErrBroken: the head tells, once the store was opened
 // anew.
 //
@@ -195,9 +195,56 @@ func receiveOne(views *working, r *Recorded) error {
 	if err != nil {
 		return err
 	}
+	lost, err := views.lostContents(f)
+	if err != nil {
+		return fmt.Errorf("event %d: %w", r.Event.Sequence, err)
+	}
+	for _, sequence := range lost {
+		views.remove(objectsTable, []any{sequence})
+	}
 	views.insertEvent(&r.Event, r.Content)
 	_, err = apply(views, &r.Event, f)
 	return err
+}
+
+// lostContents are the events whose content rows went with an event where it was
+// committed first: see registry.Change.Forget. The views are as they were before it.
+func (s *working) lostContents(f fact.Fact) ([]int64, error) {
+	switch f := f.(type) {
+	case *fact.BlobForgotten:
+		return s.contentOfBlob(f.Blob)
+	case *fact.BlobMoved:
+		return s.contentOfBlob(f.Blob)
+	case *fact.ManifestPut:
+		return s.descriptorsOf(f.Repository, f.Manifest, graves)
+	case *fact.ManifestForgotten:
+		return s.descriptorsOf(f.Repository, f.Manifest, manifests, graves)
+	}
+	return nil, nil
+}
+
+func (s *working) contentOfBlob(d identity.Digest) ([]int64, error) {
+	row, err := s.blobRow(d)
+	if err != nil || row.content == 0 {
+		return nil, err
+	}
+	return []int64{row.content}, nil
+}
+
+// descriptorsOf are the events that put a manifest, there or deleted, if it has a
+// subject.
+func (s *working) descriptorsOf(repository string, d identity.Digest, of ...*table) (all []int64, err error) {
+	r, b, err := s.both(repository, d)
+	for _, t := range of {
+		var row []any
+		if err == nil {
+			row, err = s.row(t, r, b)
+		}
+		if row != nil && row[columnSubject] != nil {
+			all = append(all, row[columnID].(int64))
+		}
+	}
+	return all, err
 }
 
 // Stored is a stored byte sequence that is an object of a store.

@@ -15,7 +15,7 @@ import (
 
 var manifests = newTable("manifests", "manifests", 2, 2, nil,
 	"repository_id", "blob_id", "id", "native", "digest", "media_type", "artifact_type", "subject", "size", "class", "expires", "created",
-	"rule", "chosen", "extended", "marked", "pulled", "untagged")
+	"rule", "chosen", "extended", "marked", "pulled", "untagged").writtenPartly()
 
 func applyManifests(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	switch f := f.(type) {
@@ -32,6 +32,7 @@ func applyManifests(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) 
 		return []edit{manifests.delete(r, b)}, err
 	case *fact.ManifestRestored:
 		grave, err := s.graveRow(f.Repository, f.Manifest)
+		grave[columnMarked] = int64(0) // its grace would have passed meanwhile
 		return []edit{manifests.put(grave[:len(manifests.Columns)]...)}, err
 	case *fact.TagMoved:
 		if f.From.IsZero() || f.From == f.To {
