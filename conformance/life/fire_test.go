@@ -52,6 +52,7 @@ func newFire(t *testing.T, servers ...*harness.Server) *fire {
 	}
 	f.ctx, f.stop = context.WithCancel(t.Context())
 	t.Cleanup(f.stop)
+	t.Cleanup(func() { f.explain(t, servers[0]) })
 	return f
 }
 
@@ -72,6 +73,28 @@ func (f *fire) count(what string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.counts[what]++
+}
+
+// explain prints what the log says of the repositories that something was wrong with.
+func (f *fire) explain(t *testing.T, s *harness.Server) {
+	if len(f.wrong) == 0 {
+		return
+	}
+	events, err := s.Events(0)
+	harness.Must(t, err)
+	for _, name := range f.names {
+		if !strings.Contains(strings.Join(f.wrong, "\n"), name) {
+			continue
+		}
+		var lines []string
+		for _, e := range events {
+			if strings.Contains(string(e.Payload), `"`+name+`"`) || strings.Contains(string(e.Payload), `"`+name+"#") {
+				lines = append(lines, fmt.Sprintf("%d %s %s %.600s", e.Sequence, e.Kind, e.Subject, e.Payload))
+			}
+		}
+		const last = 60
+		t.Logf("the log says of %s, at the end:\n%s", name, strings.Join(lines[max(0, len(lines)-last):], "\n"))
+	}
 }
 
 // burn lets everybody do their work for a time, and until each of some things has

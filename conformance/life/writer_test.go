@@ -276,14 +276,16 @@ func (w *writer) restored(s *shelf, i *image, reply harness.Reply) error {
 	if !slices.Contains(undone.Restored, i.digest) {
 		return fmt.Errorf("an undo has not brought %s back: %.300s", i.digest, reply.Body)
 	}
-	for _, other := range s.images {
-		if slices.Contains(undone.Restored, other.digest) {
-			w.f.acked(other)
-		}
-	}
 	if !slices.Contains(s.images, i) {
 		s.images = append(s.images, i)
-		w.f.acked(i)
+	}
+	slices.SortStableFunc(s.images, func(a, b *image) int { return len(a.children) - len(b.children) })
+	for _, other := range s.images {
+		// A child that was erased may be there as a blob, which an index may list.
+		whole := !slices.ContainsFunc(other.children, func(c *image) bool { return !c.now().there })
+		if whole && slices.Contains(undone.Restored, other.digest) {
+			w.f.acked(other)
+		}
 	}
 	for _, tag := range undone.Moved {
 		s.tags[tag] = i
