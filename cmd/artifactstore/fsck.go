@@ -119,7 +119,7 @@ func (f *fsckRun) open(ctx context.Context, s *store) (err error) {
 	} else {
 		unlock, failed := f.claim(false)
 		if failed != nil {
-			return fmt.Errorf("%w; without --repair fsck runs beside a server", failed)
+			return fmt.Errorf("%w; without --repair fsck runs beside a server, and the operators' API of a server (/admin/v1/fsck) repairs what is stored while it runs", failed)
 		}
 		s.closers = append(s.closers, unlock)
 		s.ledger, err = f.openLedger(ctx, metastore.Options{}, false, nil)
