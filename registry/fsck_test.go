@@ -195,10 +195,16 @@ func TestFsckRemovesContentRowsThatNothingNeeds(t *testing.T) {
 	}
 }
 
-// orphan puts an object into the store that nothing names.
-func (w *world) orphan(t *testing.T, id string) {
+// orphan puts an object into the store that nothing names, and returns its locator.
+func (w *world) orphan(t *testing.T, id string) string {
 	t.Helper()
-	must(t, w.driver.Place(t.Context(), w.driver.Locate(id, ""), 6, strings.NewReader("orphan")))
+	return w.place(t, w.driver.Locate(digest(id).Hex()[:32], ""))
+}
+
+func (w *world) place(t *testing.T, locator string) string {
+	t.Helper()
+	must(t, w.driver.Place(t.Context(), locator, 6, strings.NewReader("orphan")))
+	return locator
 }
 
 func (w *world) there(t *testing.T, locator string) bool {
@@ -210,18 +216,33 @@ func (w *world) there(t *testing.T, locator string) bool {
 func TestFsckDeletesObjectsThatNothingNames(t *testing.T) {
 	w, r := openNow(t)
 	everything(t, w, r)
-	w.orphan(t, "lost")
-	if f := only(t, w.fsck(t, registry.FsckOptions{}), registry.FoundOrphan, 1)[0]; f.Name != "objects/lost" || f.Size != 6 || f.Repaired {
+	lost := w.orphan(t, "lost")
+	if f := only(t, w.fsck(t, registry.FsckOptions{}), registry.FoundOrphan, 1)[0]; f.Name != lost || f.Size != 6 || f.Repaired {
 		t.Errorf("found %+v", f)
 	}
-	if !w.there(t, "objects/lost") {
+	if !w.there(t, lost) {
 		t.Fatal("deleted without being told to")
 	}
 	report := w.fsck(t, registry.FsckOptions{Repair: true})
-	if !only(t, report, registry.FoundOrphan, 1)[0].Repaired || report.Wrong() || w.there(t, "objects/lost") {
+	if !only(t, report, registry.FoundOrphan, 1)[0].Repaired || report.Wrong() || w.there(t, lost) {
 		t.Errorf("report %+v", report)
 	}
 	w.clean(t)
+}
+
+// TestFsckLeavesStrangersAlone: what others have put among the objects may have a
+// name that is a locator as well.
+func TestFsckLeavesStrangersAlone(t *testing.T) {
+	w, r := openNow(t)
+	everything(t, w, r)
+	for _, locator := range []string{"readme", "logs/app-1", "0123456789abcdef0123456789abcdef0", "objects/aa-0123456789abcdef"} {
+		w.place(t, locator)
+		report := w.fsck(t, registry.FsckOptions{Repair: true, ManyOrphans: true})
+		if only(t, report, registry.FoundStranger, 1); report.Wrong() || !w.there(t, locator) {
+			t.Errorf("%s: report %+v", locator, report)
+		}
+		must(t, w.driver.Delete(t.Context(), locator))
+	}
 }
 
 func TestFsckLeavesYoungObjectsAlone(t *testing.T) {

@@ -46,7 +46,7 @@ func (q *HoldRequest) check() error {
 	if !holdGrammar.MatchString(q.Name) {
 		return Errorf(HoldInvalid, "the name of a hold has 1 to 63 characters of a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit")
 	}
-	if q.Until.Year() > 9999 {
+	if ceil(q.Until).UTC().Year() > lastYear {
 		return Errorf(HoldInvalid, "the end of the hold is too far away; a hold without an end holds until it is released")
 	}
 	if err := checkTarget(q.Repository, q.Reference); err != nil {

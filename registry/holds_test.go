@@ -84,13 +84,18 @@ func TestHoldsThatCannotBe(t *testing.T) {
 		change func(*registry.HoldRequest)
 		code   registry.Code
 	}{
-		"no name":              {func(q *registry.HoldRequest) { q.Name = "" }, registry.HoldInvalid},
-		"a name in capitals":   {func(q *registry.HoldRequest) { q.Name = "H" }, registry.HoldInvalid},
-		"a name with NUL":      {func(q *registry.HoldRequest) { q.Name = "h\x00" }, registry.HoldInvalid},
-		"a long name":          {func(q *registry.HoldRequest) { q.Name = strings.Repeat("h", 64) }, registry.HoldInvalid},
-		"no reason":            {func(q *registry.HoldRequest) { q.Reason = "" }, registry.ReasonInvalid},
-		"an end that is past":  {func(q *registry.HoldRequest) { q.Until = time.Unix(1_600_000_000, 0) }, registry.HoldInvalid},
-		"a strange end":        {func(q *registry.HoldRequest) { q.Until = time.Unix(1<<60, 0) }, registry.HoldInvalid},
+		"no name":             {func(q *registry.HoldRequest) { q.Name = "" }, registry.HoldInvalid},
+		"a name in capitals":  {func(q *registry.HoldRequest) { q.Name = "H" }, registry.HoldInvalid},
+		"a name with NUL":     {func(q *registry.HoldRequest) { q.Name = "h\x00" }, registry.HoldInvalid},
+		"a long name":         {func(q *registry.HoldRequest) { q.Name = strings.Repeat("h", 64) }, registry.HoldInvalid},
+		"no reason":           {func(q *registry.HoldRequest) { q.Reason = "" }, registry.ReasonInvalid},
+		"an end that is past": {func(q *registry.HoldRequest) { q.Until = time.Unix(1_600_000_000, 0) }, registry.HoldInvalid},
+		"a strange end":       {func(q *registry.HoldRequest) { q.Until = time.Unix(1<<60, 0) }, registry.HoldInvalid},
+		// In UTC, and in whole microseconds, these are of a year that no RFC 3339 time can say.
+		"an end elsewhere": {func(q *registry.HoldRequest) {
+			q.Until = time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -7200))
+		}, registry.HoldInvalid},
+		"an end rounded up":    {func(q *registry.HoldRequest) { q.Until = time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC) }, registry.HoldInvalid},
 		"no such repository":   {func(q *registry.HoldRequest) { q.Repository = "b" }, registry.NameUnknown},
 		"no repository name":   {func(q *registry.HoldRequest) { q.Repository = "../a" }, registry.NameInvalid},
 		"no deleted one":       {func(q *registry.HoldRequest) { q.Repository = "a#x" }, registry.NameInvalid},

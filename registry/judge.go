@@ -289,10 +289,11 @@ func (d *verdict) weight() int {
 	return int(d.item.Blob.Size/70) + 5*min(len(d.item.Tags), tagBatch) + 20
 }
 
-// Weights of one change: most of what it may have is 20,000 rows.
+// Bounds of one change, which no push waits for longer than it must: 20,000 rows
+// are allowed.
 const (
 	maxWeight = 5000
-	maxActs   = 32 // manifests
+	maxActs   = 16 // manifests
 )
 
 // acts are what a change does about manifests.

@@ -183,9 +183,12 @@ func (p PlanProgress) text() string {
 
 // planOf reads a plan; nil if there is none that anybody may see.
 func planOf(v View, id string) (*Plan, *PlanInfo, error) {
-	p, err := v.Plan(id)
-	if err != nil {
-		return nil, nil, fmt.Errorf("look up plan: %w", err)
+	var p *Plan
+	if isID(id) {
+		var err error
+		if p, err = v.Plan(id); err != nil {
+			return nil, nil, fmt.Errorf("look up plan: %w", err)
+		}
 	}
 	if p == nil || p.State == planDropped {
 		return nil, nil, Errorf(PlanUnknown, "there is no plan of this id; plans are kept for %d days, and the last %d of them",

@@ -152,7 +152,7 @@ func readSources(v View) ([2]said, error) {
 				continue
 			}
 			if of[i].Document, err = retention.ParseDocument(p.Document); err != nil {
-				return of, fmt.Errorf("retention policies of event %d: %w", p.Sequence, err)
+				return of, unreadable(p.Sequence, err)
 			}
 		}
 	}

@@ -72,6 +72,49 @@ func TestARepositoryIsDeletedAndPutBack(t *testing.T) {
 	served(t, r, m)
 }
 
+// TestARepositoryIsNotPutBackInPieces: from the first step on with which a sweep takes
+// a deleted repository away it cannot be put back, wherever the sweep was stopped.
+func TestARepositoryIsNotPutBackInPieces(t *testing.T) {
+	for stop := range 12 {
+		w := open(t, registry.Options{})
+		r := w.repo(t, "a")
+		for _, tag := range []string{"v1", "v2", "v3"} {
+			put(t, r, tag, "layer of "+tag, "")
+		}
+		deleted, err := w.DeleteRepository(t.Context(), operator, "a", "tidy")
+		must(t, err)
+		w.pass(t, 7*day-time.Minute)
+		w.sweep(t)
+		w.pass(t, time.Minute) // nothing is taken away before a sweep
+		ctx, cancel := context.WithCancel(t.Context())
+		steps := 0
+		_, err = w.Sweep(ctx, registry.SweepOptions{Batch: 1, Progress: func(p registry.SweepProgress) {
+			if p.Phase != registry.SweepRepositories {
+				return
+			}
+			if steps++; steps > stop {
+				cancel()
+			}
+		}})
+		if ctx.Err() == nil {
+			must(t, err)
+		}
+		cancel()
+		taken := w.kinds(t, uint64(deleted.Sequence))
+		switch {
+		case taken[fact.KindTagDeleted] == 0:
+			_, err := w.Undo(t.Context(), operator, deleted.Sequence, "by mistake")
+			must(t, err)
+			names(t, r, map[string]string{"v1": body("layer of v1", 0, ""), "v2": body("layer of v2", 0, ""), "v3": body("layer of v3", 0, "")})
+			continue
+		case taken[fact.KindRepositoryForgotten] == 0:
+			w.conflicts(t, deleted.Sequence, "a sweep has begun to take it away")
+		}
+		w.sweep(t)
+		w.conflicts(t, deleted.Sequence, "repository a was forgotten by event")
+	}
+}
+
 // TestTheDeletionIsFoundBehindAJumpOfTheClock: the name has the number before.
 func TestTheDeletionIsFoundBehindAJumpOfTheClock(t *testing.T) {
 	w := open(t, registry.Options{})

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"artifactstore/eventlog"
 	"artifactstore/registry/fact"
 	"artifactstore/retention"
 )
@@ -57,7 +58,7 @@ func (b *ruleBook) rules(v View) (retention.Rules, error) {
 				continue
 			}
 			if documents[i], err = retention.ParseDocument(p.Document); err != nil {
-				return retention.Rules{}, fmt.Errorf("retention policies of event %d: %w", p.Sequence, err)
+				return retention.Rules{}, unreadable(p.Sequence, err)
 			}
 		}
 	}
@@ -67,4 +68,9 @@ func (b *ruleBook) rules(v View) (retention.Rules, error) {
 	}
 	b.last.Store(&combined{of: of, rules: rules})
 	return rules, nil
+}
+
+// unreadable says that policies in the log mean nothing to this version.
+func unreadable(set eventlog.Sequence, err error) error {
+	return fmt.Errorf("the retention policies of event %d cannot be read; if a later version set them, use that one: %w", set, err)
 }

@@ -14,12 +14,14 @@ import (
 
 // ScrubOptions say how a scrub goes about it.
 type ScrubOptions struct {
-	// Pace bounds how fast bytes are read; nil means as fast as it can.
+	// Pace bounds how fast bytes are read, where a byte sequence counts for 16 KiB
+	// at least; nil means as fast as it can.
 	Pace *budget.Pace
 	// Interval is how long after its beginning a pass that has ended is begun
 	// anew, and after the first content came the first one. 0 begins one now.
 	Interval time.Duration
-	// Progress, if it is not nil, is told after every batch.
+	// Progress, if it is not nil, is told when a pass begins or goes on, after
+	// every byte sequence and after every batch.
 	Progress func(ScrubReport)
 }
 
@@ -46,8 +48,11 @@ const (
 	scrubPage = 100
 	// scrubBatch is how many one event says were verified, and scrubBytes how
 	// many bytes are read at most before that is said.
-	scrubBatch = 500
+	scrubBatch = 100
 	scrubBytes = 1 << 30
+	// scrubLeast is what one costs at least, in bytes that are read: to look a
+	// small one up takes longer than to read it.
+	scrubLeast = 16 << 10
 )
 
 // scrubPass is the name of the pass, and the state that is kept of it.
@@ -86,6 +91,9 @@ func (r *Registry) Scrub(ctx context.Context, o ScrubOptions) (ScrubReport, erro
 	if err := s.begin(ctx); err != nil {
 		return s.Report, fmt.Errorf("begin a scrub: %w", err)
 	}
+	if s.Stage != stageDone {
+		s.tell()
+	}
 	for s.Stage != stageDone {
 		err := s.step(ctx)
 		if err != nil {
@@ -94,11 +102,15 @@ func (r *Registry) Scrub(ctx context.Context, o ScrubOptions) (ScrubReport, erro
 			defer cancel()
 			return s.Report, errors.Join(err, s.save(ctx))
 		}
-		if o.Progress != nil {
-			o.Progress(s.Report)
-		}
+		s.tell()
 	}
 	return s.Report, nil
+}
+
+func (s *scrubber) tell() {
+	if s.o.Progress != nil {
+		s.o.Progress(s.Report)
+	}
 }
 
 // Scrubbed is how far the current pass, or the last one, has come; a zero Began
@@ -183,6 +195,7 @@ func (s *scrubber) blobs(ctx context.Context) error {
 			return err
 		}
 		s.After = page[i].Sequence
+		s.tell()
 		if s.count >= scrubBatch || s.bytes >= scrubBytes {
 			if err := s.save(ctx); err != nil {
 				return err
@@ -205,6 +218,9 @@ func (s *scrubber) turn(ctx context.Context, stage string) error {
 func (s *scrubber) blob(ctx context.Context, b *Blob) error {
 	store := b.Receipt.Store
 	found, cause, err := s.r.examine(ctx, b, true, s.o.Pace)
+	if err == nil {
+		err = s.o.Pace.Bytes(ctx, scrubLeast-b.Size)
+	}
 	if err != nil {
 		return err
 	}

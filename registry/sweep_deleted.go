@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"artifactstore/eventlog"
 	"artifactstore/registry/fact"
@@ -131,6 +132,10 @@ type doomed struct {
 	id   int64
 }
 
+// takenAway is the name of the record that a sweep has begun to take a repository
+// away: part of it may be gone, so it is not put back any more.
+func takenAway(id int64) string { return "taken away " + strconv.FormatInt(id, 10) }
+
 // check tells whether the repository is to go, or would if no hold were in it.
 func (d *doomed) check(v View) (ok, held bool, err error) {
 	state, err := v.RepositoryState(d.name)
@@ -170,7 +175,11 @@ func stage[P any](ctx context.Context, d *doomed, look page[P]) error {
 			if !ok || err != nil {
 				return turn[P]{place: after}, err
 			}
-			return look(v, c, after, limit)
+			t, err := look(v, c, after, limit)
+			if len(c.Entries) > 0 && c.Working.Passes == nil {
+				c.Working.Passes = map[string][]byte{takenAway(d.id): []byte("true")}
+			}
+			return t, err
 		})
 		if err != nil {
 			return fmt.Errorf("repository %s: %w", d.name, err)
@@ -272,6 +281,7 @@ func (d *doomed) end(v View, c *Change, _ eventlog.Sequence, _ int) (t turn[even
 	}
 	if t.more = len(holds) > d.s.o.Batch; !t.more {
 		c.Add(&fact.RepositoryForgotten{Name: d.name})
+		c.Working.Passes = map[string][]byte{takenAway(d.id): nil}
 	}
 	return t, nil
 }

@@ -277,6 +277,13 @@ func (u *undo) repositoryDeleted(ctx context.Context, f *fact.RepositoryDeleted)
 		if absent = deleted == nil; absent {
 			return nil
 		}
+		begun, err := v.Pass(takenAway(deleted.ID))
+		if err != nil {
+			return fmt.Errorf("look up the sweep of the repository: %w", err)
+		}
+		if begun != nil {
+			return u.conflict("the grace had passed, and a sweep has begun to take it away")
+		}
 		taken, err := v.RepositoryState(f.Repository)
 		if err != nil {
 			return fmt.Errorf("look up repository: %w", err)
@@ -286,7 +293,7 @@ func (u *undo) repositoryDeleted(ctx context.Context, f *fact.RepositoryDeleted)
 				f.Repository, taken.ID)
 		}
 		c.Add(&fact.RepositoryRestored{Repository: f.Repository, Name: f.Name})
-		return u.noteLate(v, deleted)
+		return nil
 	})
 	if err != nil || !absent {
 		return err
@@ -304,21 +311,4 @@ func (u *undo) repositoryDeleted(ctx context.Context, f *fact.RepositoryDeleted)
 		}
 		return ""
 	})
-}
-
-// noteLate says that a sweep may have begun to take a deleted repository apart.
-func (u *undo) noteLate(v View, deleted *RepositoryState) error {
-	u.result.Notes = nil
-	now, err := v.Trusted()
-	if err != nil {
-		return fmt.Errorf("read the clock: %w", err)
-	}
-	rules, err := u.r.book.rules(v)
-	if err != nil {
-		return err
-	}
-	if end := deleted.Deleted.Add(rules.Grace()); !now.Before(end) {
-		u.result.Notes = append(u.result.Notes, fmt.Sprintf("the grace of the repository had passed on %s: tags, manifests and blobs that a sweep has taken out of it since are not back", date(end)))
-	}
-	return nil
 }

@@ -113,7 +113,7 @@ func TestDecide(t *testing.T) {
 			retention.Decision{State: retention.Current, Next: at(day), Held: []string{"a", "b"},
 				Reason: "kept: holds a, b until 2026-03-02T12:00:00Z"}},
 		{"a hold without end outlasts the others",
-			retention.Item{Class: retention.Transient, Chosen: true, Expires: at(-day), Holds: []retention.Hold{{Name: "b", Until: at(day)}, audit}},
+			retention.Item{Class: retention.Transient, Chosen: true, Expires: at(-day), Holds: []retention.Hold{{Name: "b", Until: at(day)}, audit, {Name: "b"}}},
 			retention.Decision{State: retention.Current, Held: []string{"audit-2026", "b"}, Reason: "kept: holds audit-2026, b"}},
 	}
 	for _, tt := range tests {

@@ -104,6 +104,9 @@ func ParseDocument(text []byte) (Document, error) {
 	if err := fits(text); err != nil {
 		return Document{}, err
 	}
+	if string(bytes.TrimSpace(text)) == "null" { // which encoding/json takes for any type
+		return Document{}, errors.New("retention document: want an object, not a null")
+	}
 	if err := strict(text, &d); err != nil {
 		return Document{}, fmt.Errorf("retention document: %w", err)
 	}

@@ -109,6 +109,7 @@ func TestParseDocumentRefuses(t *testing.T) {
 		{"no text", ``, "ends too early"},
 		{"half a text", `{"default":`, "ends too early"},
 		{"another kind of value", `[]`, "want an object, not a array"},
+		{"nothing", ` null `, "want an object, not a null"},
 		{"a second value", `{} {}`, "something follows"},
 		{"an unknown member", `{"policy":[]}`, `unknown field "policy"`},
 		{"an unknown member of a policy", policy(`"keeps":[]`), `policy "p": unknown field "keeps"`},

@@ -17,7 +17,7 @@ type Hold struct {
 // binds tells whether the hold is in force.
 func (h Hold) binds(now time.Time) bool { return h.Until.IsZero() || now.Before(h.Until) }
 
-// inForce returns the names of the holds that bind, sorted, and when the last of
+// inForce returns the names of the holds that bind, sorted, each once, and when the last of
 // them ends; zero if one does not.
 func inForce(holds []Hold, now time.Time) (names []string, until time.Time) {
 	for _, h := range holds {
@@ -30,7 +30,7 @@ func inForce(holds []Hold, now time.Time) (names []string, until time.Time) {
 		names = append(names, h.Name)
 	}
 	slices.Sort(names)
-	return names, until
+	return slices.Compact(names), until
 }
 
 // under turns what would be decided about an item into what is decided while

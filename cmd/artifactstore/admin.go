@@ -16,19 +16,24 @@ import (
 	"artifactstore/registry"
 )
 
-// adminDoor is the operators' API over a store. ready is nil for one that is
-// only looked at.
+// adminDoor is the operators' API over a store. ready is nil if no server serves
+// it: then nobody has to be spared, and work that is asked for goes at full speed.
 func adminDoor(c *config.Config, store *store, closing <-chan struct{}, ready func(context.Context) error, log *slog.Logger) http.Handler {
 	v, commit := buildVersion()
 	var scrapes http.Handler
 	if store.watch != nil {
 		scrapes = store.watch.metrics.Handler(log)
 	}
+	var sweep registry.SweepOptions
+	var scrub registry.ScrubOptions
+	if ready != nil {
+		sweep.Pace, scrub.Pace = budget.NewPace(0, int64(c.Sweep.Rate)), budget.NewPace(int64(store.scrub.Rate), 0)
+	}
 	return admin.New(admin.Options{
+		Fit:     store.ledger.Fit,
 		Metrics: scrapes, Registry: store.registry, Log: store.ledger.Events(), Ready: ready, Health: store.health, Nodes: store.nodes,
-		Held: store.held, Hosts: c.Admin.HostNames(), Closing: closing, Errors: log, ReadOnly: ready == nil, Check: store.check,
-		Sweep:   registry.SweepOptions{Pace: budget.NewPace(0, int64(c.Sweep.Rate))},
-		Scrub:   registry.ScrubOptions{Pace: budget.NewPace(int64(store.scrub.Rate), 0)},
+		Held: store.held, Hosts: c.Admin.HostNames(), Closing: closing, Errors: log, ReadOnly: store.readOnly, Check: store.check,
+		Sweep: sweep, Scrub: scrub,
 		Program: admin.Program{Version: v, Commit: commit, Go: runtime.Version(), Started: time.Now().UTC()},
 	})
 }

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"artifactstore/internal/admin"
 	"artifactstore/internal/adminclient"
 )
 
@@ -17,41 +19,69 @@ const (
 	completionLimit = 100 // names
 )
 
+// words are what a word that was begun can become.
+type words func(ctx context.Context, c *adminclient.Client, word string) ([]string, cobra.ShellCompDirective)
+
 // completeRepository completes the first argument as a repository.
-func (l *look) completeRepository() {
-	l.complete(func(ctx context.Context, c *adminclient.Client, word string) ([]string, cobra.ShellCompDirective) {
-		return names(ctx, c, adminclient.Path("repositories"), "", word), cobra.ShellCompDirectiveNoFileComp
-	})
-}
+func (l *look) completeRepository() { l.complete(repositoryWords) }
 
 // completeTag completes the first argument as REPOSITORY:TAG.
-func (l *look) completeTag() {
-	l.complete(func(ctx context.Context, c *adminclient.Client, word string) ([]string, cobra.ShellCompDirective) {
-		repository, tag, found := strings.Cut(word, ":")
-		if found {
-			path := adminclient.Path("repositories", repository, "tags")
-			return names(ctx, c, path, repository+":", tag), cobra.ShellCompDirectiveNoFileComp
-		}
-		all := names(ctx, c, adminclient.Path("repositories"), "", repository)
-		for i := range all {
-			all[i] += ":"
-		}
-		return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
-	})
+func (l *look) completeTag() { l.complete(tagWords) }
+
+func repositoryWords(ctx context.Context, c *adminclient.Client, word string) ([]string, cobra.ShellCompDirective) {
+	return names(ctx, c, adminclient.Path("repositories"), "", word), cobra.ShellCompDirectiveNoFileComp
 }
 
-func (l *look) complete(words func(context.Context, *adminclient.Client, string) ([]string, cobra.ShellCompDirective)) {
+func tagWords(ctx context.Context, c *adminclient.Client, word string) ([]string, cobra.ShellCompDirective) {
+	repository, tag, found := strings.Cut(word, ":")
+	if found {
+		path := adminclient.Path("repositories", repository, "tags")
+		return names(ctx, c, path, repository+":", tag), cobra.ShellCompDirectiveNoFileComp
+	}
+	all := names(ctx, c, adminclient.Path("repositories"), "", repository)
+	for i := range all {
+		all[i] += ":"
+	}
+	return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// targetWords are what a hold can be on: repositories, and their tags.
+func targetWords(ctx context.Context, c *adminclient.Client, word string) ([]string, cobra.ShellCompDirective) {
+	if strings.Contains(word, ":") {
+		return tagWords(ctx, c, word)
+	}
+	found, directive := repositoryWords(ctx, c, word)
+	return found, directive | cobra.ShellCompDirectiveNoSpace
+}
+
+// holdWords are the names of holds.
+func holdWords(ctx context.Context, c *adminclient.Client, word string) ([]string, cobra.ShellCompDirective) {
+	return firsts(ctx, c, adminclient.Path("holds"), word, func(h admin.Hold) string { return h.Name }), cobra.ShellCompDirectiveNoFileComp
+}
+
+// planWords are the ids of plans.
+func planWords(ctx context.Context, c *adminclient.Client, word string) ([]string, cobra.ShellCompDirective) {
+	return firsts(ctx, c, adminclient.Path("plans"), word, func(p admin.Plan) string { return p.ID }), cobra.ShellCompDirectiveNoFileComp
+}
+
+// noWords are for what only its user knows.
+func noWords(context.Context, *adminclient.Client, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+// complete completes the arguments, each in its way.
+func (l *look) complete(arguments ...words) {
 	l.cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
+		if len(args) >= len(arguments) {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
 		defer cancel()
-		client, done, err := l.open(ctx, io.Discard)
+		client, done, err := l.open(ctx, io.Discard, false)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		found, directive := words(ctx, client, word)
+		found, directive := arguments[len(args)](ctx, client, word)
 		if done() != nil { // it was only read
 			return nil, directive
 		}
@@ -72,6 +102,27 @@ func names(ctx context.Context, c *adminclient.Client, path, before, prefix stri
 				return found
 			}
 			found = append(found, before+entry.Name)
+		}
+	}
+	return found
+}
+
+// firsts are the texts of the first entries of a list that begin with prefix, each
+// once. The list may have any order.
+func firsts[T any](ctx context.Context, c *adminclient.Client, path, prefix string, text func(T) string) []string {
+	var found []string
+	for page, err := range c.List(ctx, path, completionLimit) {
+		if err != nil {
+			return found
+		}
+		for _, item := range page {
+			entry, err := decode[T](item)
+			if err != nil {
+				return found
+			}
+			if t := text(entry); strings.HasPrefix(t, prefix) && !slices.Contains(found, t) {
+				found = append(found, t)
+			}
 		}
 	}
 	return found

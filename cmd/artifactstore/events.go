@@ -106,6 +106,6 @@ func (in *inside) printEvent(e *adminclient.Event) error {
 		return err
 	}
 	_, err := fmt.Fprintln(in.out, strings.TrimRight(
-		fmt.Sprintf("%8d  %s  %-21s  %-9s  %s", e.Sequence, plain(e.Time), plain(e.Kind), plain(e.Actor), plain(e.Subject)), " "))
+		fmt.Sprintf("%8d  %s  %-28s  %-9s  %s", e.Sequence, plain(e.Time), plain(e.Kind), plain(e.Actor), plain(e.Subject)), " "))
 	return err
 }

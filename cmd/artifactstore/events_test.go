@@ -21,7 +21,7 @@ func TestEventsAreLinesOfColumns(t *testing.T) {
 	s.pushImage("demo", "v1", []byte("one"))
 	r := run(t, dir, nil, "events", "--data", "data") // beside the server
 	r.expect(t, 0, "v1.repository.created", "v1.blob.stored", "v1.manifest.put", "v1.tag.moved")
-	line := regexp.MustCompile(`^ +\d+  \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z  v1\.[a-z]+\.[a-z]+ +anonymous  \S+$`)
+	line := regexp.MustCompile(`^ +\d+  \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z  v1\.[a-z]+\.[a-z_]+ +anonymous  \S+$`)
 	for i, l := range strings.Split(strings.TrimSuffix(r.stdout, "\n"), "\n") {
 		if !line.MatchString(l) || !strings.HasPrefix(strings.TrimSpace(l), fmt.Sprint(i+1)+"  ") {
 			t.Errorf("line %d is %q", i+1, l)

@@ -123,6 +123,9 @@ func existing(path string) (folder, error) {
 	return f, err
 }
 
+// errInUse: another process holds the lock of a data folder.
+var errInUse = errors.New("is in use")
+
 // lock takes the exclusive lock of the data folder, which it does not make;
 // whoever writes to the folder holds it. The lock is the kernel's (flock) and
 // ends with the process. The file says who holds it, and stays.
@@ -146,7 +149,7 @@ func (f folder) lock() (unlock func() error, err error) {
 func (f folder) claim(file *os.File) error {
 	err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return fmt.Errorf("data folder %s is in use by %s: stop that first, or use another folder", f.path, holder(file))
+		return fmt.Errorf("data folder %s %w by %s: stop that first, or use another folder", f.path, errInUse, holder(file))
 	}
 	if err != nil {
 		return fmt.Errorf("lock data folder %s: %w", f.path, err)

@@ -84,10 +84,10 @@ func save(file string, from io.Reader) error {
 	return nil
 }
 
-// terminal tells whether w is one, as far as its mode says: the null device has
-// the same.
-func terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// terminal tells whether a stream is one, as far as its mode says: the null device
+// has the same.
+func terminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}

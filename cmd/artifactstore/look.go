@@ -30,6 +30,11 @@ type look struct {
 	// logOnly: the verb needs the log and nothing else, so that it also
 	// works where the views must be rebuilt.
 	logOnly bool
+	// changes tells whether the verb changes the store, which without a server
+	// is opened by this process alone then; nil if it never does.
+	changes func() bool
+	// checks judge the command line before anything is opened.
+	checks []func(args []string) error
 
 	server, data, file string
 }
@@ -37,8 +42,12 @@ type look struct {
 // inside is what a verb looks into, and where it prints what it sees.
 type inside struct {
 	*adminclient.Client
-	out  *bufio.Writer
-	json bool
+	out   *bufio.Writer
+	notes io.Writer // for the operator, while it goes on
+	json  bool
+	// about is what the verb was asked about, for errors and advice; hint is what
+	// to do about an error, if the verb knows.
+	about, hint string
 	// again are the flags that lead here, for advice; empty or with a space
 	// before them.
 	again string
@@ -69,13 +78,21 @@ func (l *look) wide() *bool {
 // run gives the verb its work.
 func (l *look) run(do func(ctx context.Context, in *inside, args []string) error) {
 	l.cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, done, err := l.open(cmd.Context(), cmd.ErrOrStderr())
+		for _, check := range l.checks {
+			if err := check(args); err != nil {
+				return err
+			}
+		}
+		client, done, err := l.open(cmd.Context(), cmd.ErrOrStderr(), l.changes != nil && l.changes())
 		if err != nil {
 			return err
 		}
-		in := &inside{Client: client, out: bufio.NewWriter(cmd.OutOrStdout()), json: l.json, again: l.again()}
+		in := &inside{Client: client, out: bufio.NewWriter(cmd.OutOrStdout()), notes: cmd.ErrOrStderr(), json: l.json, again: l.again()}
+		if len(args) > 0 {
+			in.about = args[0]
+		}
 		err = do(cmd.Context(), in, args)
-		err = explain(cmd, in, args, err)
+		err = explain(cmd, in, err)
 		if flush := in.out.Flush(); !errors.Is(err, flush) { // it may be what ended the verb
 			err = errors.Join(flush, err)
 		}
@@ -100,9 +117,9 @@ func (l *look) again() string {
 }
 
 // open returns a client of what was chosen, and what ends it.
-func (l *look) open(ctx context.Context, stderr io.Writer) (*adminclient.Client, func() error, error) {
+func (l *look) open(ctx context.Context, stderr io.Writer, change bool) (*adminclient.Client, func() error, error) {
 	if l.inFolder() {
-		return l.openFolder(ctx, stderr)
+		return l.openFolder(ctx, stderr, change)
 	}
 	server, where := l.server, "--server"
 	if server == "" {
@@ -118,7 +135,7 @@ func (l *look) open(ctx context.Context, stderr io.Writer) (*adminclient.Client,
 	return adminclient.New(address, nil, agent()), func() error { return nil }, nil
 }
 
-func (l *look) openFolder(ctx context.Context, stderr io.Writer) (*adminclient.Client, func() error, error) {
+func (l *look) openFolder(ctx context.Context, stderr io.Writer, change bool) (*adminclient.Client, func() error, error) {
 	if l.server != "" {
 		return nil, nil, &usageError{l.cmd.CommandPath(), "--server asks a running server, --data and --config open a folder without one: give only one of them"}
 	}
@@ -136,7 +153,12 @@ func (l *look) openFolder(ctx context.Context, stderr io.Writer) (*adminclient.C
 	}
 	// There is no server's log that could say why something failed.
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	store, err := openInside(ctx, &c.Config, l.logOnly, log)
+	var store *store
+	if change {
+		store, err = l.openToChange(ctx, &c.Config, log)
+	} else {
+		store, err = openInside(ctx, &c.Config, l.logOnly, log)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

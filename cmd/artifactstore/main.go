@@ -71,8 +71,9 @@ a check found a difference, and 2 when the command line is wrong.`,
 	})
 	add(cmd, "Run:", serveCommand(), configCommand())
 	add(cmd, "Look inside, a running server or a stopped store:", statusCommand(), repoCommand(), tagCommand(), manifestCommand(),
-		digestCommand(), eventsCommand(), usageCommand(), storageCommand(), uploadsCommand())
-	add(cmd, "Look after:", backupCommand(), copyCommand(), importCommand(), rebuildCommand(), fsckCommand(), epochCommand(), migrateCommand(), healthcheckCommand(), versionCommand())
+		digestCommand(), whyCommand(), eventsCommand(), usageCommand(), storageCommand(), uploadsCommand())
+	add(cmd, "Decide what is kept:", retentionCommand(), holdCommand(), undoCommand(), eraseCommand(), clockCommand())
+	add(cmd, "Look after:", backupCommand(), copyCommand(), importCommand(), sweepCommand(), scrubCommand(), fsckCommand(), rebuildCommand(), epochCommand(), migrateCommand(), healthcheckCommand(), versionCommand())
 	cmd.Version, _ = buildVersion()
 	cmd.SetHelpCommandGroupID("Look after:")
 	cmd.SetCompletionCommandGroupID("Look after:")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,7 @@ const manifestArgument = "REPOSITORY:TAG|REPOSITORY@DIGEST"
 
 func manifestCommand() *cobra.Command {
 	return group("manifest", "List manifests, show one and what it is connected with, or get its bytes",
-		manifestListCommand(), manifestShowCommand(), manifestGetCommand(), manifestReferencesCommand(), manifestReferrersCommand())
+		manifestListCommand(), manifestShowCommand(), manifestGetCommand(), manifestReferencesCommand(), manifestReferrersCommand(), manifestDeletedCommand())
 }
 
 func manifestListCommand() *cobra.Command {
@@ -89,16 +90,26 @@ func manifestFields(m admin.Manifest) []field {
 	fields := []field{
 		{"repository", m.Repository}, {"tags", orDash(tagsOf(m))}, {"digest", m.Digest}, {"media type", m.MediaType},
 		{"artifact type", m.ArtifactType}, {"subject", m.Subject}, {"size", exactSize(m.Size)},
-		{"pushed", moment(m.Pushed)}, {"event", fmt.Sprint(m.Sequence)}, {"retention", retentionOf(m)}, {"native", m.Native},
+		{"pushed", moment(m.Pushed)}, {"event", fmt.Sprint(m.Sequence)}, {"retention", retentionOf(m.Class, m.Rule, m.Expires, m.Marked)}, {"native", m.Native},
 	}
 	return append(fields, digestFields("found by", m.Digests)...)
 }
 
-func retentionOf(m admin.Manifest) string {
-	if m.Expires == nil {
-		return m.Class + ", never expires"
+// retentionOf says how long a manifest is kept: 'retention status' says why.
+func retentionOf(class, rule string, expires, marked *time.Time) string {
+	text := class
+	if rule != "" {
+		text += " by " + rule
 	}
-	return m.Class + ", expires " + moment(*m.Expires)
+	if expires == nil {
+		text += ", never expires"
+	} else {
+		text += ", expires " + moment(*expires)
+	}
+	if marked != nil {
+		text += ", marked as expired " + moment(*marked)
+	}
+	return text
 }
 
 // digestFields are digests below each other.

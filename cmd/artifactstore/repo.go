@@ -11,7 +11,7 @@ import (
 )
 
 func repoCommand() *cobra.Command {
-	return group("repo", "List repositories, or show one", repoListCommand(), repoShowCommand())
+	return group("repo", "List repositories, show one, or delete one", repoListCommand(), repoShowCommand(), repoDeleteCommand(), repoDeletedCommand())
 }
 
 func repoListCommand() *cobra.Command {
@@ -65,5 +65,6 @@ func usageFields(u admin.Usage) []field {
 	return []field{
 		{"tags", fmt.Sprint(u.Tags)}, {"manifests", fmt.Sprint(u.Manifests)},
 		{"blobs", fmt.Sprint(u.Blobs)}, {"size", exactSize(u.Bytes)},
+		{"shared", exactSize(u.Shared)}, {"exclusive", exactSize(u.Exclusive)}, {"condemned", exactSize(u.Condemned)},
 	}
 }

@@ -32,7 +32,8 @@ func statusCommand() *cobra.Command {
 			if s.Log.Time != nil {
 				fields = append(fields, field{"last event", moment(*s.Log.Time)})
 			}
-			if err := printFields(in.out, append(fields, field{"running hash", s.Log.Chain})); err != nil || len(s.Nodes) == 0 {
+			fields = append(append(fields, field{"running hash", s.Log.Chain}), wellbeing(s)...)
+			if err := printFields(in.out, fields); err != nil || len(s.Nodes) == 0 {
 				return err
 			}
 			fmt.Fprintln(in.out)
@@ -41,6 +42,24 @@ func statusCommand() *cobra.Command {
 		})
 	})
 	return cmd
+}
+
+// wellbeing is what an operator has to look after.
+func wellbeing(s admin.Status) (fields []field) {
+	if s.ClockJumped {
+		fields = append(fields, field{"clock", "went ahead: nothing expires; see 'artifactstore clock'"})
+	}
+	if s.Damaged > 0 {
+		fields = append(fields, field{"damaged", fmt.Sprintf("%d contents are under quarantine; see 'artifactstore scrub'", s.Damaged)})
+	}
+	if s.Scrub != nil {
+		text := "began " + moment(s.Scrub.Began)
+		if s.Scrub.Ended != nil {
+			text += ", ended " + moment(*s.Scrub.Ended)
+		}
+		fields = append(fields, field{"scrub", text + "; " + scrubProgress(*s.Scrub)})
+	}
+	return fields
 }
 
 func state(s admin.Status) string {

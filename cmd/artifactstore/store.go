@@ -31,6 +31,7 @@ type store struct {
 	plane    *dataplane.Plane
 	watch    *watch         // nil if nobody does
 	scrub    config.Scrub   // how fast, and how often
+	readOnly bool           // it was opened to be looked at
 	held     *budget.Share  // memory that is held at the pace of clients
 	closers  []func() error // in the order of opening
 }
@@ -68,7 +69,7 @@ func openStore(ctx context.Context, c *config.Config, log *slog.Logger, w *watch
 // nothing is changed, and nothing locked. With logOnly there is nothing but the
 // log, which needs no views.
 func openInside(ctx context.Context, c *config.Config, logOnly bool, log *slog.Logger) (_ *store, err error) {
-	s := new(store)
+	s := &store{readOnly: true}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())

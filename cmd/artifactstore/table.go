@@ -66,7 +66,9 @@ type field struct{ name, value string }
 func printFields(w io.Writer, fields []field) error {
 	width := 0
 	for _, f := range fields {
-		width = max(width, len(f.name))
+		if f.value != "" {
+			width = max(width, len(f.name))
+		}
 	}
 	for _, f := range fields {
 		if f.value == "" {
@@ -220,6 +222,11 @@ func object[T any](ctx context.Context, in *inside, path string, page func(T) er
 	if err != nil {
 		return err
 	}
+	return printed(in, text, page)
+}
+
+// printed prints a JSON document as it is, or hands it to page.
+func printed[T any](in *inside, text json.RawMessage, page func(T) error) error {
 	if in.json {
 		_, err := in.out.Write(append(text, '\n'))
 		return err

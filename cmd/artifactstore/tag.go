@@ -70,6 +70,7 @@ func tagShowCommand() *cobra.Command {
 				{"tag", t.Repository + ":" + t.Name}, {"digest", t.Digest},
 				{"media type", t.MediaType}, {"artifact type", t.ArtifactType}, {"size", exactSize(t.Size)},
 				{"moved", moment(t.Moved)}, {"actor", t.Actor}, {"event", fmt.Sprint(t.Sequence)},
+				{"retention", retentionOf(t.Class, t.Rule, t.Expires, t.Marked)},
 			})
 		})
 	})

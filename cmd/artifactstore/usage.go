@@ -30,14 +30,16 @@ func atMost(n int) cobra.PositionalArgs {
 	}
 }
 
-// exactly wants one argument, and names it when it is missing, or empty as a
+// exactly wants these arguments, and names one that is missing, or empty as a
 // variable of the shell that was not set.
-func exactly(argument string) cobra.PositionalArgs {
+func exactly(arguments ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 || args[0] == "" {
-			return &usageError{cmd.CommandPath(), argument + " is missing"}
+		for i, argument := range arguments {
+			if len(args) <= i || args[i] == "" {
+				return &usageError{cmd.CommandPath(), argument + " is missing"}
+			}
 		}
-		return atMost(1)(cmd, args)
+		return atMost(len(arguments))(cmd, args)
 	}
 }
 
@@ -53,8 +55,8 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// noSuchCommand is for commands that only group others: any argument is a
-// mistyped command.
+// noSuchCommand is for commands that group others: any argument is a mistyped
+// command.
 func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

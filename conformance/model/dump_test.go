@@ -25,7 +25,7 @@ type transcript struct{ lines []string }
 var sessions = regexp.MustCompile(`(/blobs/uploads/)[A-Za-z0-9_-]{20,}`)
 
 // own are the headers that no two servers answer alike.
-var own = []string{"Date", "X-Request-Id", "Docker-Upload-Uuid", "Artifactstore-Log"}
+var own = []string{"Date", "X-Request-Id", "Docker-Upload-Uuid", "Artifactstore-Log", "Artifactstore-Log-Head"}
 
 func (s *transcript) add(r harness.Request, reply harness.Reply) {
 	var b strings.Builder

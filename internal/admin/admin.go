@@ -35,6 +35,9 @@ type Options struct {
 	// ReadOnly refuses whatever would change the store: it was opened to be
 	// looked at.
 	ReadOnly bool
+	// Fit returns why this node must not decide anything, or nil: its clock or
+	// its configuration is not that of the others. nil means that it always may.
+	Fit func() error
 	// Ready returns why pushes would be refused now, or nil; nil means that
 	// the store was opened to be looked at and takes none.
 	Ready func(context.Context) error

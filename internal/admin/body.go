@@ -32,10 +32,25 @@ func badBody(message string) error {
 
 // change reads the body of a request that changes the store.
 func (d *door) change(r *http.Request, into any) error {
+	if err := d.changeable(); err != nil {
+		return err
+	}
+	return d.body(r, into)
+}
+
+// changeable refuses what would change the store where that cannot be, or where
+// it would be decided by other rules than those of the other nodes.
+func (d *door) changeable() error {
 	if d.ReadOnly {
 		return errReadOnly
 	}
-	return d.body(r, into)
+	if d.Fit == nil {
+		return nil
+	}
+	if err := d.Fit(); err != nil {
+		return &refusal{http.StatusConflict, "NODE_UNFIT", "this node changes nothing now: " + err.Error()}
+	}
+	return nil
 }
 
 // body reads the body of a request: one JSON object, of which into, a pointer to

@@ -73,6 +73,10 @@ func TestHoldsArePlacedListedAndReleased(t *testing.T) {
 	} {
 		s.change("POST", "/holds", body).refused(400, code)
 	}
+	for _, until := range []string{"9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59-23:00"} { // which are of the year 10000
+		s.change("POST", "/holds", `{"name":"audit","repository":"b","until":"`+until+`","reason":"x"}`).refused(400, "HOLD_INVALID")
+	}
+	s.change("POST", "/holds", `{"name":"audit","repository":"b","until":"0001-01-01T00:00:00Z","reason":"x"}`).refused(400, "BODY_INVALID")
 	s.change("POST", "/holds", `{"name":"audit","repository":"c","reason":"x"}`).refused(404, "NAME_UNKNOWN")
 	s.change("POST", "/holds", `{"name":"audit","repository":"b","tag":"v2","reason":"x"}`).refused(404, "MANIFEST_UNKNOWN")
 }
@@ -102,6 +106,7 @@ func TestPoliciesAreSetAndTold(t *testing.T) {
 	s.setPolicies(`{"policies":[{"name":"p"}]}`).refused(400, "RETENTION_INVALID").says("p")
 	s.setPolicies(`{"polices":[]}`).refused(400, "RETENTION_INVALID").says("polices")
 	s.setPolicies(`[]`).refused(400, "RETENTION_INVALID")
+	s.setPolicies(`null`).refused(400, "RETENTION_INVALID") // a program that had nothing to say
 	s.change("PUT", "/policies", `{"document":{"default":"transient"}}`).refused(400, "REASON_INVALID")
 	if again := of[admin.Policies](s.get("/policies")); !reflect.DeepEqual(again, p) {
 		t.Errorf("in force %+v", again)

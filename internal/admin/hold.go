@@ -151,7 +151,9 @@ func (d *door) placeHold(w http.ResponseWriter, r *http.Request) error {
 	}
 	hold := registry.HoldRequest{Name: request.Name, Repository: request.Repository, Reference: ref, Reason: request.Reason}
 	if request.Until != nil {
-		hold.Until = *request.Until
+		if hold.Until = *request.Until; hold.Until.IsZero() {
+			return badBody("the member until is no time to come; a hold without it holds until it is released")
+		}
 	}
 	placed, err := d.Registry.PlaceHold(r.Context(), caller(r), hold)
 	if err != nil {

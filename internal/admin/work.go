@@ -44,6 +44,8 @@ type SweepPhase struct {
 type SweepReport struct {
 	DryRun bool         `json:"dryRun"`
 	Phases []SweepPhase `json:"phases"`
+	// Rough: a dry run has lost count; a sweep would forget more than it tells.
+	Rough bool `json:"rough"`
 }
 
 // ScrubRequest is the body of POST /scrub: a stream whose progress and result
@@ -115,15 +117,17 @@ func (d *door) sweep(w http.ResponseWriter, r *http.Request) error {
 	if err := d.body(r, &request); err != nil {
 		return err
 	}
-	if d.ReadOnly && !request.DryRun {
-		return errReadOnly
+	if !request.DryRun {
+		if err := d.changeable(); err != nil {
+			return err
+		}
 	}
 	return work(d, w, r, "a sweep", func(ctx context.Context, tell func(SweepPhase)) (SweepReport, error) {
 		o := d.Sweep
 		o.DryRun = request.DryRun
 		o.Progress = func(p registry.SweepProgress) { tell(phaseJSON(p)) }
 		report, err := d.Registry.Sweep(ctx, o)
-		return SweepReport{DryRun: report.DryRun, Phases: each(report.Phases, phaseJSON)}, err
+		return SweepReport{DryRun: report.DryRun, Phases: each(report.Phases, phaseJSON), Rough: report.Rough}, err
 	})
 }
 
@@ -156,8 +160,10 @@ func (d *door) fsck(w http.ResponseWriter, r *http.Request) error {
 	if err := d.body(r, &request); err != nil {
 		return err
 	}
-	if d.ReadOnly && request.Repair {
-		return errReadOnly
+	if request.Repair {
+		if err := d.changeable(); err != nil {
+			return err
+		}
 	}
 	return work(d, w, r, "an fsck", func(ctx context.Context, tell func(FsckReport)) (FsckReport, error) {
 		problem := ""

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,7 +24,8 @@ import (
 	"artifactstore/registry"
 )
 
-// breaksOff checks the lines of work that cannot go on.
+// breaksOff checks the lines of work that cannot go on, and what else only large
+// stores answer with.
 func (s *server) breaksOff() {
 	s.t.Helper()
 	stale := &registry.PlanStale{ID: "1", Changed: []string{"manifest x was to go, now it is to stay"}, Events: []registry.LaterEvent{
@@ -45,6 +47,9 @@ func (s *server) breaksOff() {
 			s.doc.validate(s.t, line, "/components/schemas/"+line, text)
 		}
 	}
+	rough, err := json.Marshal(admin.SweepReport{DryRun: true, Phases: []admin.SweepPhase{}, Rough: true})
+	must(s.t, err)
+	s.doc.validate(s.t, "a rough report", "/components/schemas/SweepReport", rough)
 }
 
 // broken is work that tells of progress and then fails.
@@ -94,6 +99,23 @@ func TestWorkTellsAtAStrideAndAlwaysTheLast(t *testing.T) {
 		}
 		if steps[0] != 0 || steps[len(steps)-1] != 999 {
 			t.Errorf("told %v", steps)
+		}
+	})
+}
+
+// A large object is read for longer than a proxy waits.
+func TestWorkIsNeverSilentForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := admin.Work(admin.Options{}, func(_ context.Context, tell func(step)) (step, error) {
+			time.Sleep(2 * admin.Heartbeat) // before there is anything to tell
+			tell(step{1})
+			time.Sleep(3*admin.Heartbeat + admin.Heartbeat/2)
+			return step{2}, nil
+		})
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("POST", "/", nil))
+		if steps, last := stepsOf(t, w.Body); !slices.Equal(steps, []int{1, 1, 1, 1}) || last.Result == nil {
+			t.Errorf("told %v, ends with %+v", steps, last)
 		}
 	})
 }

@@ -122,6 +122,7 @@ var Rooms = []Room{
 	{Path: "conformance/cluster", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/moving", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/upgrade", Ours: []string{"conformance/harness"}, BlackBox: true},
+	{Path: "conformance/life", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/watch", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "conformance/bench", Ours: []string{"conformance/harness"}, BlackBox: true},
 	{Path: "internal/archtest"},

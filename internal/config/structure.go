@@ -1,8 +1,11 @@
 package config
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 
@@ -139,4 +142,25 @@ func unstyle(n *yaml.Node) {
 	for _, inner := range n.Content {
 		unstyle(inner)
 	}
+}
+
+// ToJSON returns the JSON of a text that is YAML, or JSON, which is YAML too. It is
+// read as the structures of a configuration are: a member that is there twice is
+// there twice in the result. The error is Problems, with lines of the file name.
+func ToJSON(name string, data []byte) ([]byte, error) {
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, more yaml.Node
+	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
+		return nil, Problems{{Where: name, Text: "is empty"}}
+	} else if err != nil {
+		return nil, Problems{syntax(name, err)}
+	}
+	r := &reader{file: name}
+	if err := decoder.Decode(&more); err == nil {
+		r.problem(&more, "", "only one YAML document is allowed")
+	} else if !errors.Is(err, io.EOF) {
+		return nil, Problems{syntax(name, err)}
+	}
+	text := r.json("", doc.Content[0])
+	return []byte(text), r.problems.err()
 }

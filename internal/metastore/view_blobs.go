@@ -12,7 +12,7 @@ import (
 )
 
 var blobs = newTable("blobs", "blobs", 1, 1, []string{"blake3", "sha256", "sha512"},
-	"id", "blake3", "sha256", "sha512", "size", "store", "locator", "content", "created", "due", "verified", "damaged")
+	"id", "blake3", "sha256", "sha512", "size", "store", "locator", "content", "created", "due", "verified", "damaged").writtenPartly()
 
 // blobRow is a row of the view.
 type blobRow struct {

@@ -15,7 +15,7 @@ import (
 
 var manifests = newTable("manifests", "manifests", 2, 2, nil,
 	"repository_id", "blob_id", "id", "native", "digest", "media_type", "artifact_type", "subject", "size", "class", "expires", "created",
-	"rule", "chosen", "extended", "marked", "pulled", "untagged")
+	"rule", "chosen", "extended", "marked", "pulled", "untagged").writtenPartly()
 
 func applyManifests(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) {
 	switch f := f.(type) {

@@ -24,6 +24,9 @@ type table struct {
 	// once: no key is put twice, and none is asked for; what is deleted was
 	// listed before, and so written.
 	once bool
+	// partly: rows are changed long after they were made, and have indexes that
+	// the change does not concern.
+	partly bool
 	// unique are columns outside of the key of which no two rows have the
 	// same text.
 	unique []int
@@ -93,6 +96,12 @@ func newTable(name, sql string, key, ids int, unique []string, columns ...string
 // putOnce says that of a table.
 func (t *table) putOnce() *table {
 	t.once = true
+	return t
+}
+
+// writtenPartly says that of a table.
+func (t *table) writtenPartly() *table {
+	t.partly = true
 	return t
 }
 

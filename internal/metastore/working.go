@@ -46,6 +46,7 @@ type rows struct {
 	// if there is no row with it.
 	unique  []map[string]string
 	changed map[string]struct{}
+	was     map[string][]any // of changed rows, what the database has, if that is known
 	deleted map[string][]any // the keys, as values, of changed rows that are nil
 	inserts [][]any          // rows that nothing reads again before they are written
 }
@@ -53,7 +54,7 @@ type rows struct {
 func (s *working) of(t *table) *rows {
 	r := s.tables[t]
 	if r == nil {
-		r = &rows{byKey: map[string][]any{}, changed: map[string]struct{}{}, deleted: map[string][]any{}}
+		r = &rows{byKey: map[string][]any{}, changed: map[string]struct{}{}, was: map[string][]any{}, deleted: map[string][]any{}}
 		for range t.unique {
 			r.unique = append(r.unique, map[string]string{})
 		}
@@ -189,9 +190,17 @@ func (s *working) put(t *table, row []any) {
 	}
 	r, k := s.of(t), keyOf(row[:t.Key])
 	r.vacate(t, k)
+	r.remember(t, k)
 	s.learn(t, k, row)
 	r.changed[k] = struct{}{}
 	delete(r.deleted, k)
+}
+
+// remember keeps what the database has under a key that is about to be changed.
+func (r *rows) remember(t *table, k string) {
+	if _, changed := r.changed[k]; !changed && t.partly {
+		r.was[k] = r.byKey[k]
+	}
 }
 
 // vacate frees the unique values of the row with a key.
@@ -211,6 +220,7 @@ func (r *rows) vacate(t *table, k string) {
 func (s *working) remove(t *table, key []any) {
 	r, k := s.of(t), keyOf(key)
 	r.vacate(t, k)
+	r.remember(t, k)
 	s.learn(t, k, nil)
 	r.changed[k] = struct{}{}
 	r.deleted[k] = key
@@ -244,6 +254,9 @@ func (s *working) write() error {
 		for k := range r.changed {
 			if row := r.byKey[k]; row != nil {
 				e.Puts = append(e.Puts, row)
+				if t.partly { // which has no rows that are early
+					e.Was = append(e.Was, r.was[k])
+				}
 			} else {
 				e.Deletes = append(e.Deletes, r.deleted[k])
 			}
@@ -253,6 +266,7 @@ func (s *working) write() error {
 		}
 		clear(r.changed)
 		clear(r.deleted)
+		clear(r.was)
 		all = append(all, e)
 	}
 	if len(all) == 0 {

@@ -87,6 +87,9 @@ type Edits struct {
 	// true there must be none.
 	Puts   [][]any
 	Insert bool
+	// Was has, unless it is nil, what there is of each of Puts now; nil if that
+	// is not known. A Writer may make use of it.
+	Was [][]any
 }
 
 // Query is a statement that returns rows.

@@ -244,3 +244,33 @@ func TestRootLeavesTheFilesToTheOwner(t *testing.T) {
 		must(t, db.Close())
 	}
 }
+
+// TestOnlyWhatChangesIsWritten: of a row that is known, with all indexes of the
+// other columns left alone.
+func TestOnlyWhatChangesIsWritten(t *testing.T) {
+	db, _ := open(t)
+	w := db.Writer()
+	must(t, w.Script("CREATE TABLE p (k INTEGER NOT NULL, l TEXT NOT NULL, a ANY UNIQUE, b ANY, c ANY, PRIMARY KEY (k, l)) STRICT"))
+	table := &database.Table{Name: "p", Columns: []string{"k", "l", "a", "b", "c"}, Key: 2}
+	before := [][]any{{int64(1), "x", "one", []byte{1}, nil}, {int64(2), "x", "two", nil, int64(5)}, {int64(3), "x", "three", []byte{}, nil}}
+	must(t, w.Write([]database.Edits{{Table: table, Puts: before}}))
+	after := [][]any{{int64(1), "x", "one", []byte{1, 2}, int64(7)}, {int64(2), "x", nil, nil, int64(6)}, {int64(3), "x", "three", []byte{}, nil}, {int64(4), "x", "two", nil, nil}}
+	must(t, w.Write([]database.Edits{{Table: table, Puts: after, Was: append(before, nil)}}))
+	read := func() (got [][]any) {
+		rows := w.Query("SELECT k, l, a, b, c FROM p ORDER BY k")
+		for rows.Next() {
+			got = append(got, []any{rows.Value(0), rows.Value(1), rows.Value(2), rows.Value(3), rows.Value(4)})
+		}
+		must(t, rows.Close())
+		return got
+	}
+	if got := read(); !reflect.DeepEqual(got, after) {
+		t.Errorf("the rows are %v, want %v", got, after)
+	}
+	// A column that is said to be the same is left as it is.
+	wrong := []any{int64(1), "x", "one", "said to be", int64(7)}
+	must(t, w.Write([]database.Edits{{Table: table, Puts: [][]any{{int64(1), "x", "one", "said to be", int64(8)}}, Was: [][]any{wrong}}}))
+	if got := read()[0]; !reflect.DeepEqual(got, []any{int64(1), "x", "one", []byte{1, 2}, int64(8)}) {
+		t.Errorf("the row is %v", got)
+	}
+}

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -146,8 +147,14 @@ func (w *writer) Write(edits []database.Edits) error {
 		if e.Insert {
 			put = s.insert
 		}
-		for _, row := range e.Puts {
-			if err := w.Exec(put, row...); err != nil {
+		for i, row := range e.Puts {
+			var err error
+			if i < len(e.Was) && e.Was[i] != nil {
+				err = w.update(e.Table, e.Was[i], row)
+			} else {
+				err = w.Exec(put, row...)
+			}
+			if err != nil {
 				return fmt.Errorf("table %s: %w", e.Table.Name, err)
 			}
 		}
@@ -155,11 +162,59 @@ func (w *writer) Write(edits []database.Edits) error {
 	return nil
 }
 
+// update changes the columns of a row that are not what they were. SQLite writes
+// all indexes of the columns that a statement names, whether they change or not.
+func (w *writer) update(t *database.Table, was, row []any) error {
+	var changed uint64 // a bit for each column
+	args := make([]any, 0, len(row))
+	for i := t.Key; i < len(row); i++ {
+		if !same(was[i], row[i]) {
+			changed |= 1 << i
+			args = append(args, row[i])
+		}
+	}
+	if changed == 0 {
+		return nil
+	}
+	return w.Exec(w.spelledUpdate(t, changed), append(args, row[:t.Key]...)...)
+}
+
+// same tells whether two values are one.
+func same(a, b any) bool {
+	x, isBytes := a.([]byte)
+	y, areBytes := b.([]byte)
+	if isBytes && areBytes {
+		return (x == nil) == (y == nil) && bytes.Equal(x, y)
+	}
+	return !isBytes && !areBytes && a == b
+}
+
+func (w *writer) spelledUpdate(t *database.Table, changed uint64) string {
+	s := w.spelled(t)
+	if sql, ok := s.updates[changed]; ok {
+		return sql
+	}
+	var sets, conditions []string
+	for i, column := range t.Columns {
+		if changed&(1<<i) != 0 {
+			sets = append(sets, fmt.Sprintf("%s = $%d", column, len(sets)+1))
+		}
+	}
+	for i, column := range t.Columns[:t.Key] {
+		conditions = append(conditions, fmt.Sprintf("%s = $%d", column, len(sets)+i+1))
+	}
+	s.updates[changed] = fmt.Sprintf("UPDATE %s SET %s WHERE %s", t.Name, strings.Join(sets, ", "), strings.Join(conditions, " AND "))
+	return s.updates[changed]
+}
+
 // Later implements database.Writer.
 func (w *writer) Later(sql string, args ...any) error { return w.Exec(sql, args...) }
 
 // spelling are the statements that write rows of a table.
-type spelling struct{ insert, put, remove string }
+type spelling struct {
+	insert, put, remove string
+	updates             map[uint64]string // by the columns that change
+}
 
 func (w *writer) spelled(t *database.Table) spelling {
 	if s, ok := w.spellings[t]; ok {
@@ -179,7 +234,7 @@ func (w *writer) spelled(t *database.Table) spelling {
 	if len(updates) > 0 {
 		conflict = "DO UPDATE SET " + strings.Join(updates, ", ")
 	}
-	s := spelling{insert: fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", t.Name, strings.Join(t.Columns, ", "), strings.Join(marks, ", "))}
+	s := spelling{updates: map[uint64]string{}, insert: fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", t.Name, strings.Join(t.Columns, ", "), strings.Join(marks, ", "))}
 	s.put = fmt.Sprintf("%s ON CONFLICT (%s) %s", s.insert, strings.Join(t.Columns[:t.Key], ", "), conflict)
 	s.remove = fmt.Sprintf("DELETE FROM %s WHERE %s", t.Name, strings.Join(conditions, " AND "))
 	if w.spellings == nil {
