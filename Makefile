@@ -55,7 +55,7 @@ bench: build ## Measure the server, beside the limits of this machine; flags in 
 conformance: ## Run the official suite and the real clients against the binary
 	@$(CHECK) conformance
 
-soak: build ## Run the crash, failover, backup, moving, model, event and cluster tests SOAK (1) times their long form
+soak: build ## Run the crash, failover, backup, moving, model, event, cluster and life tests SOAK (1) times their long form
 	@SOAK=$(SOAK) scripts/soak
 
 vuln: ## Look for known vulnerabilities that the code can reach (needs the network)

@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -227,4 +228,23 @@ func TestAHoldIsReleasedWhenItsTargetIsGone(t *testing.T) {
 	must(t, w.ReleaseHold(t.Context(), operator, "h", "a", tagged("v1"), "tidy"))
 	must(t, w.ReleaseHold(t.Context(), operator, "h", "a", registry.Reference{Digest: primary}, "tidy"))
 	w.holds(t, "a")
+}
+
+// TestAHoldIsFoundBehindAnyNumberOfReferences: an older index lists the child so often
+// that the index under the hold is not among the first references to it.
+func TestAHoldIsFoundBehindAnyNumberOfReferences(t *testing.T) {
+	for _, n := range []int{900, 10_000} {
+		w := open(t, registry.Options{})
+		r := w.repo(t, "a")
+		child := put(t, r, "", small, "")
+		index(t, r, "often", slices.Repeat([]string{child}, n)...)
+		other := put(t, r, "", "other", "")
+		held := index(t, r, "held", child, other)
+		_, err := w.PlaceHold(t.Context(), operator, registry.HoldRequest{Name: "audit", Repository: "a",
+			Reference: registry.Reference{Digest: digest(held)}, Reason: "an audit"})
+		must(t, err)
+		for _, m := range []string{child, other, held} {
+			refused(t, r.DeleteManifest(t.Context(), registry.Reference{Digest: digest(m)}), registry.Denied)
+		}
+	}
 }

@@ -14,7 +14,8 @@ import (
 
 // ScrubOptions say how a scrub goes about it.
 type ScrubOptions struct {
-	// Pace bounds how fast bytes are read; nil means as fast as it can.
+	// Pace bounds how fast bytes are read, where a byte sequence counts for 16 KiB
+	// at least; nil means as fast as it can.
 	Pace *budget.Pace
 	// Interval is how long after its beginning a pass that has ended is begun
 	// anew, and after the first content came the first one. 0 begins one now.
@@ -47,8 +48,11 @@ const (
 	scrubPage = 100
 	// scrubBatch is how many one event says were verified, and scrubBytes how
 	// many bytes are read at most before that is said.
-	scrubBatch = 500
+	scrubBatch = 100
 	scrubBytes = 1 << 30
+	// scrubLeast is what one costs at least, in bytes that are read: to look a
+	// small one up takes longer than to read it.
+	scrubLeast = 16 << 10
 )
 
 // scrubPass is the name of the pass, and the state that is kept of it.
@@ -214,6 +218,9 @@ func (s *scrubber) turn(ctx context.Context, stage string) error {
 func (s *scrubber) blob(ctx context.Context, b *Blob) error {
 	store := b.Receipt.Store
 	found, cause, err := s.r.examine(ctx, b, true, s.o.Pace)
+	if err == nil {
+		err = s.o.Pace.Bytes(ctx, scrubLeast-b.Size)
+	}
 	if err != nil {
 		return err
 	}

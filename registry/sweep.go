@@ -17,10 +17,11 @@ type SweepOptions struct {
 	// DryRun changes nothing: the report says what a sweep would do now.
 	DryRun bool
 	// Pace bounds how many rows are visited, and objects deleted, a second: its
-	// objects. nil is no bound.
+	// objects. A sweep with a pace also leaves the ledger to others for most of
+	// the time. nil is no bound.
 	Pace *budget.Pace
 	// Batch is how many rows one step visits at most, and about how many
-	// events it commits; default 200.
+	// events it commits; default 100.
 	Batch int
 	// Progress is told of each step, if it is not nil.
 	Progress func(SweepProgress)
@@ -85,7 +86,7 @@ func (r *SweepReport) Total() (t SweepCounts) {
 
 // The defaults of a sweep.
 const (
-	defaultBatch      = 200
+	defaultBatch      = 100
 	defaultSweepAfter = time.Hour
 	defaultSweepGrace = 24 * time.Hour
 	defaultEraseDelay = 24 * time.Hour
@@ -113,6 +114,7 @@ func (r *Registry) Sweep(ctx context.Context, o SweepOptions) (SweepReport, erro
 	} {
 		s.report.Phases = append(s.report.Phases, SweepProgress{Phase: phase.name})
 		s.now = &s.report.Phases[len(s.report.Phases)-1]
+		s.reach = o.Batch
 		if err := phase.run(ctx); err != nil {
 			return s.report, fmt.Errorf("sweep %s: %w", phase.name, err)
 		}
@@ -135,6 +137,8 @@ type sweep struct {
 	// how many steps have been done since it was written.
 	recorded bool
 	idle     int
+	// reach is how many rows the next step reads.
+	reach int
 	// given is, in a dry run, what the steps before would have taken away of
 	// what keeps byte sequences that something else keeps as well.
 	given map[eventlog.Sequence]int
@@ -209,12 +213,15 @@ const idleSteps = 50
 // it has come is not recorded.
 func step[P any](ctx context.Context, s *sweep, name string, after P, look page[P]) (P, bool, error) {
 	t, c, err := peek(ctx, s, after, look)
-	if err == nil && len(c.Entries) > 0 && !s.o.DryRun {
+	began := time.Now()
+	changed := err == nil && len(c.Entries) > 0 && !s.o.DryRun
+	if changed {
 		t, c, err = commitStep(ctx, s, name, after, int(t.Visited), t.keys, look)
 	}
 	if err != nil {
 		return after, false, err
 	}
+	took := time.Since(began)
 	s.count(&t.SweepCounts, c)
 	s.idle++
 	if name != "" && s.idle >= idleSteps && !s.o.DryRun {
@@ -226,20 +233,56 @@ func step[P any](ctx context.Context, s *sweep, name string, after P, look page[
 			return after, false, err
 		}
 	}
-	for range t.Visited {
-		if err := s.o.Pace.Object(ctx); err != nil {
+	if changed {
+		if err := s.yield(ctx, took); err != nil {
 			return after, false, err
 		}
 	}
+	s.stretch(t.more, t.Visited)
+	if err := s.o.Pace.Objects(ctx, t.Visited); err != nil {
+		return after, false, err
+	}
 	return t.place, t.more, ctx.Err()
 }
+
+// yielding is how many times as long as a change took a sweep with a pace leaves
+// the ledger to others.
+const yielding = 3
+
+// yield lets others go first after a change. A change that took long because there
+// were many others, or because the disk is slow, is followed by a longer pause.
+func (s *sweep) yield(ctx context.Context, took time.Duration) error {
+	if !s.o.Pace.Bounded() {
+		return nil
+	}
+	timer := time.NewTimer(yielding * took)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// stretch says how many rows the next step reads: about twice as many as were
+// visited, since those that a full change leaves are read in vain.
+func (s *sweep) stretch(more bool, visited int64) {
+	s.reach = s.o.Batch
+	if more {
+		s.reach = min(s.o.Batch, max(2*int(visited), minReach))
+	}
+}
+
+// minReach is how many rows a step reads at least, unless the batch is smaller.
+const minReach = 8
 
 // peek decides without committing anything: in a dry run as a sweep would, else
 // only which rows are worth it.
 func peek[P any](ctx context.Context, s *sweep, after P, look page[P]) (t turn[P], c *Change, err error) {
 	err = s.ledger.Read(ctx, func(v View) (err error) {
 		c = &Change{givenBefore: s.given, probe: !s.o.DryRun}
-		t, err = look(v, c, after, s.o.Batch)
+		t, err = look(v, c, after, s.reach)
 		return err
 	})
 	if err == nil && s.o.DryRun {

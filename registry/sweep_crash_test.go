@@ -218,6 +218,7 @@ func TestAnObjectThatCannotBeDeletedKeepsNoOthers(t *testing.T) {
 type counting struct {
 	registry.Ledger
 	most, events int
+	rows         int // in all
 }
 
 type countingView struct {
@@ -271,7 +272,7 @@ func (l *counting) Read(ctx context.Context, query func(registry.View) error) er
 	return l.Ledger.Read(ctx, func(v registry.View) error {
 		c := &countingView{View: v}
 		err := query(c)
-		l.most = max(l.most, c.rows)
+		l.most, l.rows = max(l.most, c.rows), l.rows+c.rows
 		return err
 	})
 }
@@ -280,7 +281,7 @@ func (l *counting) Update(ctx context.Context, caller registry.Caller, keys regi
 	return l.Ledger.Update(ctx, caller, keys, func(v registry.View) (*registry.Change, error) {
 		c := &countingView{View: v}
 		change, err := decide(c)
-		l.most = max(l.most, c.rows)
+		l.most, l.rows = max(l.most, c.rows), l.rows+c.rows
 		if change != nil {
 			l.events = max(l.events, len(change.Entries))
 		}
@@ -349,6 +350,61 @@ func TestASweepGoesOnWhereItWasStopped(t *testing.T) {
 	must(t, err)
 	if links := report.Phases[0]; links.Condemned.Number != 0 || links.Visited != 30 {
 		t.Errorf("the one after it counts %+v", links)
+	}
+}
+
+// TestASweepReadsLittleInVain: where a change is full before its rows are used up
+// the next step does not read as many again.
+func TestASweepReadsLittleInVain(t *testing.T) {
+	const manifests = 150
+	w := open(t, registry.Options{})
+	a := w.repo(t, "a")
+	for i := range manifests {
+		remove(t, a, put(t, a, "", fmt.Sprint(i), ""))
+	}
+	w.pass(t, 8*day)
+	ledger := &counting{Ledger: w.ledger}
+	report, err := w.over(t, ledger, nil).Sweep(context.Background(), registry.SweepOptions{})
+	must(t, err)
+	if n := report.Total(); n.Manifests != manifests || ledger.rows > 2*int(n.Visited) {
+		t.Errorf("%d manifests are forgotten, and of %d rows %d were read", n.Manifests, n.Visited, ledger.rows)
+	}
+}
+
+// slow is a ledger whose changes take their time.
+type slow struct {
+	registry.Ledger
+	took    time.Duration
+	updates int
+}
+
+func (l *slow) Update(ctx context.Context, caller registry.Caller, keys registry.Keys, decide func(registry.View) (*registry.Change, error)) error {
+	l.updates++
+	time.Sleep(l.took)
+	return l.Ledger.Update(ctx, caller, keys, decide)
+}
+
+// TestASweepWithAPaceLeavesTheLedgerToOthers after each change.
+func TestASweepWithAPaceLeavesTheLedgerToOthers(t *testing.T) {
+	w := open(t, registry.Options{})
+	for i := range 20 {
+		push(t, w.repo(t, "a"), fmt.Sprint(i))
+	}
+	w.pass(t, day)
+	ledger := &slow{Ledger: w.ledger, took: 300 * time.Millisecond}
+	o := registry.SweepOptions{Batch: 10, Pace: budget.NewPace(0, 1_000_000)}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	o.Progress = func(registry.SweepProgress) { time.AfterFunc(ledger.took/3, cancel) }
+	report, err := w.over(t, ledger, nil).Sweep(ctx, o)
+	if n := report.Total(); !errors.Is(err, context.Canceled) || ledger.updates != 1 || n.Condemned.Number == 0 {
+		t.Errorf("%d changes, %+v, %v", ledger.updates, n, err)
+	}
+	o.Progress = nil
+	ledger.took = time.Millisecond
+	report, err = w.over(t, ledger, nil).Sweep(context.Background(), o)
+	if n := report.Total(); err != nil || n.Condemned.Number == 0 {
+		t.Errorf("then %+v, %v", n, err)
 	}
 }
 

@@ -163,7 +163,7 @@ func (u *undo) last(v View, repository, tag string) error {
 // lostRepository says why the event is of no repository that has its name now.
 func (u *undo) lostRepository(v View, name string) error {
 	var after int64
-	for range maxWalk / tagBatch {
+	for range maxRestore / tagBatch {
 		states, err := v.DeletedRepositories(after, tagBatch)
 		if err != nil {
 			return fmt.Errorf("list deleted repositories: %w", err)

@@ -537,3 +537,32 @@ func TestARestoredManifestThatHasExpiredIsSaidToGo(t *testing.T) {
 		t.Errorf("%q", result.Notes)
 	}
 }
+
+// TestARestoredManifestHasAnotherGrace: it had expired before it was deleted, and its
+// grace passed while it was.
+func TestARestoredManifestHasAnotherGrace(t *testing.T) {
+	w := open(t, registry.Options{})
+	w.ruled(t, retention.Policy{Name: "p", Repositories: []string{"a"}, Class: retention.Transient})
+	r := w.repo(t, "a")
+	m := put(t, r, "", small, "")
+	w.pass(t, 8*day)
+	enforce := func() {
+		t.Helper()
+		_, err := w.Enforce(t.Context(), registry.EnforceOptions{})
+		must(t, err)
+	}
+	enforce()
+	w.pass(t, 5*day)
+	remove(t, r, m)
+	w.pass(t, 5*day)
+	if result := w.undo(t, fact.KindManifestDeleted); len(result.Notes) != 1 || !strings.Contains(result.Notes[0], "another grace") {
+		t.Errorf("%q", result.Notes)
+	}
+	enforce()
+	w.pass(t, 6*day)
+	enforce()
+	served(t, r, m)
+	w.pass(t, 2*day)
+	enforce()
+	absent(t, r, m)
+}

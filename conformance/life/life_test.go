@@ -36,7 +36,7 @@ var shortest = []string{
 	"ARTIFACTSTORE_ERASE_DELAY=1s", "ARTIFACTSTORE_RETENTION_GRACE=1s", "ARTIFACTSTORE_RETENTION_INTERVAL=1s",
 	`ARTIFACTSTORE_RETENTION_CLASSES={"blink": "1s"}`,
 	`ARTIFACTSTORE_RETENTION_POLICIES=[{"name": "fading", "repositories": ["fading/**"], "class": "blink", "expire_tagged": true}]`,
-	"ARTIFACTSTORE_LOG_LEVEL=warn",
+	"ARTIFACTSTORE_RETENTION_ERASE=true", "ARTIFACTSTORE_LOG_LEVEL=warn",
 }
 
 // grace is the shortest of the times above.
@@ -73,7 +73,12 @@ type swept struct {
 
 // sweep sweeps; busy tells that another request does.
 func (n node) sweep(ctx context.Context) (total swept, busy bool, err error) {
-	reply, err := n.ask(ctx, http.MethodPost, "sweep", map[string]any{})
+	return n.trySweep(ctx, false)
+}
+
+// trySweep is sweep, or, if it is dry, says what that would do.
+func (n node) trySweep(ctx context.Context, dry bool) (total swept, busy bool, err error) {
+	reply, err := n.ask(ctx, http.MethodPost, "sweep", map[string]any{"dryRun": dry})
 	if err != nil {
 		return total, false, err
 	}

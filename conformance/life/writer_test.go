@@ -64,12 +64,12 @@ func (w *writer) node() node { return w.f.nodes[w.IntN(len(w.f.nodes))] }
 func (w *writer) step(ctx context.Context) error {
 	s := w.shelves[w.IntN(len(w.shelves))]
 	if s.deleted != nil {
-		if w.IntN(8) > 0 {
+		if w.IntN(3) > 0 {
 			return nil
 		}
 		return w.restoreRepository(ctx, s)
 	}
-	switch n := w.IntN(40); {
+	switch n := w.IntN(46); {
 	case n < 16:
 		return w.pushNew(ctx, s)
 	case n < 19:
@@ -82,10 +82,14 @@ func (w *writer) step(ctx context.Context) error {
 		return w.deleteTag(ctx, s)
 	case n < 34:
 		return w.deleteBlob(ctx, s)
-	case n < 35:
+	case n < 36:
 		return w.deleteRepository(ctx, s)
-	case n < 37:
+	case n < 38:
 		return w.fade(ctx)
+	case n < 40:
+		return w.eraseManifest(ctx, s)
+	case n < 43:
+		return w.blobToo(ctx, s)
 	}
 	if i := w.some(s, true); i != nil {
 		w.f.check(ctx, w.node(), i)
@@ -211,7 +215,7 @@ func (w *writer) undoManifest(ctx context.Context, s *shelf) error {
 	if len(s.gone) == 0 {
 		return nil
 	}
-	at := len(s.gone) - 1 - w.IntN(min(3, len(s.gone)))
+	at := len(s.gone) - 1 - w.IntN(min(2, len(s.gone)))
 	d := s.gone[at]
 	s.gone = slices.Delete(s.gone, at, at+1)
 	if d.image.now().there {
@@ -241,7 +245,8 @@ func (w *writer) undoManifest(ctx context.Context, s *shelf) error {
 		}
 	}
 	if k < 0 || reply.Status == http.StatusConflict {
-		if took := time.Since(d.begun); took < grace && d.cut == s.cut {
+		whole := !slices.ContainsFunc(d.image.children, func(c *image) bool { return !c.now().there }) // none was erased
+		if took := time.Since(d.begun); took < grace && d.cut == s.cut && whole {
 			return fmt.Errorf("%s@%s was deleted %v ago, and cannot be put back: %.300s", s.name, d.image.digest, took, reply.Body)
 		}
 		w.f.count("undone too late")

@@ -139,19 +139,6 @@ func unchanged(t *testing.T, code string, change func(*settings)) {
 	}
 }
 
-// Nodes that do not agree about the rules take nothing away.
-func TestNodeThatIsNotFitTakesNothingAway(t *testing.T) {
-	s := newServer(t, func(o *settings) {
-		o.admin.Fit = func() error { return errors.New("the configuration differs from that of node a") }
-	})
-	s.change("POST", "/sweep", `{}`).refused(409, "CONFLICT").says("differs from that of node a")
-	s.change("POST", "/fsck", `{"repair":true}`).refused(409, "CONFLICT")
-	s.change("POST", "/plans/1/execute", `{}`).refused(409, "CONFLICT")
-	result[admin.SweepReport](s.change("POST", "/sweep", `{"dryRun":true}`))
-	result[admin.FsckReport](s.change("POST", "/fsck", `{}`))
-	result[admin.Plan](s.change("POST", "/plans", `{}`))
-}
-
 // Whatever body is sent, the answer is one that the description has, and never a
 // failure.
 func FuzzBody(f *testing.F) {

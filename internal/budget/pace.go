@@ -27,6 +27,21 @@ func (p *Pace) Object(ctx context.Context) error {
 	return p.objects.take(ctx, 1)
 }
 
+// Bounded tells whether there is a bound of objects.
+func (p *Pace) Bounded() bool { return p != nil && p.objects.rate > 0 }
+
+// Objects is Object, so often.
+func (p *Pace) Objects(ctx context.Context, n int64) error {
+	if p == nil || n <= 0 {
+		return ctx.Err()
+	}
+	// All but the last, which waits for them.
+	if err := p.objects.take(ctx, n-1); err != nil {
+		return err
+	}
+	return p.objects.take(ctx, 1)
+}
+
 // Bytes waits until n more bytes may be moved. The first are free to go at
 // once, and those that follow wait for them: a caller that asks for each buffer
 // is ahead of the pace by no more than one of them. The error is the context's.

@@ -18,9 +18,12 @@ func TestNoPaceIsNoLimit(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
 				for range 1000 {
-					if err := errors.Join(p.Object(t.Context()), p.Bytes(t.Context(), math.MaxInt64)); err != nil {
+					if err := errors.Join(p.Object(t.Context()), p.Objects(t.Context(), math.MaxInt64), p.Bytes(t.Context(), math.MaxInt64)); err != nil {
 						t.Fatal(err)
 					}
+				}
+				if p.Bounded() {
+					t.Error("there is a bound")
 				}
 				if waited := time.Since(began); waited != 0 {
 					t.Errorf("waited %v", waited)
@@ -32,6 +35,9 @@ func TestNoPaceIsNoLimit(t *testing.T) {
 				}
 				if err := p.Object(ctx); !errors.Is(err, context.Canceled) {
 					t.Errorf("Object: %v", err)
+				}
+				if err := p.Objects(ctx, 2); !errors.Is(err, context.Canceled) {
+					t.Errorf("Objects: %v", err)
 				}
 			})
 		})
@@ -47,6 +53,27 @@ func TestAPaceIsKept(t *testing.T) {
 			}
 			if at, want := time.Since(began), time.Duration(i)*100*time.Millisecond; at != want {
 				t.Fatalf("%d bytes go after %v, want %v", i*1000, at, want)
+			}
+		}
+	})
+}
+
+// Many objects at once take as long as one by one.
+func TestManyObjectsAreThatManyTimesOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, began := budget.NewPace(0, 10), time.Now()
+		if !p.Bounded() {
+			t.Error("there is no bound")
+		}
+		for i, step := range []struct {
+			number int64
+			at     time.Duration
+		}{{1, 0}, {5, 500}, {0, 500}, {1, 600}, {20, 2600}} {
+			if err := p.Objects(t.Context(), step.number); err != nil {
+				t.Fatal(err)
+			}
+			if at := time.Since(began); at != step.at*time.Millisecond {
+				t.Errorf("step %d ended after %v, want %vms", i, at, int64(step.at))
 			}
 		}
 	})

@@ -151,15 +151,15 @@ var keys = []Key{
 		func(c *Config) any { return &c.Sweep.Interval }},
 	{"sweep.after", "Time for which a blob that no manifest uses is left alone, as somebody may be about to push one. At least 1s.",
 		func(c *Config) any { return &c.Sweep.After }},
-	{"sweep.rate", "Most rows that a sweep looks at, and objects that it deletes, in a second. 100 to 1000000, or 0 for no limit.",
+	{"sweep.rate", "Most rows that a sweep looks at, and objects that it deletes, in a second. With a limit it also pauses after each change, three times as long as that took. 100 to 1000000, or 0 for no limit.",
 		func(c *Config) any { return &c.Sweep.Rate }},
 	{"sweep.grace", "Time for which a blob that no manifest uses can still be used, once a sweep has found it. A client that was told that a blob is there has at least that long to push the manifest. At least 1s.",
 		func(c *Config) any { return &c.Sweep.Grace }},
 
-	{"erase.delay", "Time for which the object of a blob that is gone stays in its store. Longer than a backup takes, so that what the database of the backup names is there; and not less than s3.redirect_expiry. At least 1s.",
+	{"erase.delay", "Time for which the object of a blob that is gone stays in its store. Longer than a backup takes, so that what the database of the backup names is there; and with objects in S3 not less than s3.redirect_expiry. At least 1s.",
 		func(c *Config) any { return &c.Erase.Delay }},
 
-	{"scrub.rate", "Rate at which stored bytes are read again, to find damage before a client does. 0/s turns it off. At least 64KiB/s.",
+	{"scrub.rate", "Rate at which stored bytes are read again, to find damage before a client does; what is smaller than 16KiB counts for as much. 0/s turns it off. At least 64KiB/s.",
 		func(c *Config) any { return &c.Scrub.Rate }},
 	{"scrub.interval", "Time from the start of one pass over all that is stored to the start of the next. At least 1h.",
 		func(c *Config) any { return &c.Scrub.Interval }},

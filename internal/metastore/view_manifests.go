@@ -32,6 +32,7 @@ func applyManifests(s *working, e *eventlog.Event, f fact.Fact) ([]edit, error) 
 		return []edit{manifests.delete(r, b)}, err
 	case *fact.ManifestRestored:
 		grave, err := s.graveRow(f.Repository, f.Manifest)
+		grave[columnMarked] = int64(0) // its grace would have passed meanwhile
 		return []edit{manifests.put(grave[:len(manifests.Columns)]...)}, err
 	case *fact.TagMoved:
 		if f.From.IsZero() || f.From == f.To {
