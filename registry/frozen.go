@@ -3,7 +3,6 @@ package registry
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
@@ -161,12 +160,8 @@ func held(what string, holds []Hold) error {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	noun := "hold "
-	if len(names) > 1 {
-		noun = "holds "
-	}
-	return &Error{Code: Denied, Message: what + " is under " + noun + strings.Join(names, ", "),
-		Detail: map[string]any{"holds": names}}
+	return &Error{Code: Denied, Message: what + " is under " + retention.HoldsText(names),
+		Detail: map[string]any{"holds": names[:min(holdsNamed, len(names))]}}
 }
 
 // forRetention are holds as package retention knows them.
