@@ -136,6 +136,13 @@ func TestUndoingATag(t *testing.T) {
 		t.Errorf("put back: %+v", result)
 	}
 	names(t, r, map[string]string{"v1": second})
+	for manifest, untagged := range map[string]bool{first: true, second: false} {
+		info, err := r.Retention(ctx, registry.Reference{Digest: digest(manifest)})
+		must(t, err)
+		if info.Untagged.IsZero() == untagged {
+			t.Errorf("%s: untagged since %v, want a time: %t", digest(manifest), info.Untagged, untagged)
+		}
+	}
 	w.conflicts(t, deleted, fmt.Sprintf("event %d has moved tag v1 since", deleted+1))
 	// What has made the tag is undone by deleting it.
 	if result := w.undo(t, fact.KindTagMoved); !slices.Equal(result.Removed, []string{"v1"}) {
