@@ -573,27 +573,3 @@ func TestARestoredManifestHasAnotherGrace(t *testing.T) {
 	enforce()
 	absent(t, r, m)
 }
-
-// TestARepositoryThatWasTakenApartIsSaidToBeIncomplete undoes a deletion after the grace,
-// when a sweep has taken the tags.
-func TestARepositoryThatWasTakenApartIsSaidToBeIncomplete(t *testing.T) {
-	w := open(t, registry.Options{})
-	r := w.repo(t, "a")
-	put(t, r, "v1", small, "")
-	_, err := w.DeleteRepository(t.Context(), caller, "a", "no longer needed")
-	must(t, err)
-	w.pass(t, 8*day)
-	ctx, stop := context.WithCancel(t.Context())
-	_, err = w.Sweep(ctx, registry.SweepOptions{Progress: func(p registry.SweepProgress) {
-		if p.Phase == registry.SweepRepositories && p.Visited > 1 {
-			stop()
-		}
-	}})
-	if err == nil {
-		t.Fatal("the sweep was not stopped")
-	}
-	if result := w.undo(t, fact.KindRepositoryDeleted); len(result.Notes) != 1 || !strings.Contains(result.Notes[0], "are not back") {
-		t.Errorf("%q", result.Notes)
-	}
-	names(t, r, map[string]string{"v1": ""})
-}

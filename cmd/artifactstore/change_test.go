@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -91,4 +92,26 @@ func TestScrubSaysWhatIsDamaged(t *testing.T) {
 	server.stop()
 	write(good)
 	run(t, dir, nil, "scrub", "--data", "data").expect(t, 0, "right again        1\n")
+}
+
+// TestErasingAsksAtATerminal: and does nothing without a yes.
+func TestErasingAsksAtATerminal(t *testing.T) {
+	script, err := exec.LookPath("script") // util-linux: runs a program in a terminal
+	if err != nil {
+		t.Skip(err)
+	}
+	dir := filled(t)
+	_, show, _ := strings.Cut(run(t, dir, nil, "tag", "show", "demo:v1", "--data", "data").stdout, "digest ")
+	name := "demo@" + strings.Fields(show)[0]
+	for _, c := range []struct{ answer, want string }{{"no", "nothing was done"}, {"", "nothing was done"}, {"yes", "was erased"}} {
+		run(t, dir, nil, "manifest", "show", name, "--data", "data").expect(t, 0)
+		cmd := command(t, dir, []string{"ARTIFACTSTORE_RETENTION_ERASE=true"})
+		cmd.Path, cmd.Args = script, []string{"script", "-qec", binary + " erase " + name + " --reason order --data data", "/dev/null"}
+		cmd.Stdin = strings.NewReader(c.answer + "\n")
+		out, err := cmd.CombinedOutput()
+		if !strings.Contains(string(out), "Erase "+name+" for ever? Type yes to go on: ") || !strings.Contains(string(out), c.want) || (err == nil) != (c.answer == "yes") {
+			t.Errorf("%q: %v\n%s", c.answer, err, out)
+		}
+	}
+	run(t, dir, nil, "manifest", "show", name, "--data", "data").expect(t, 1, "no such manifest")
 }

@@ -245,7 +245,8 @@ func (w *writer) undoManifest(ctx context.Context, s *shelf) error {
 		}
 	}
 	if k < 0 || reply.Status == http.StatusConflict {
-		if took := time.Since(d.begun); took < grace && d.cut == s.cut {
+		whole := !slices.ContainsFunc(d.image.children, func(c *image) bool { return !c.now().there }) // none was erased
+		if took := time.Since(d.begun); took < grace && d.cut == s.cut && whole {
 			return fmt.Errorf("%s@%s was deleted %v ago, and cannot be put back: %.300s", s.name, d.image.digest, took, reply.Body)
 		}
 		w.f.count("undone too late")

@@ -220,3 +220,27 @@ func TestSchemaHasEveryMemberOfADocument(t *testing.T) {
 		}
 	}
 }
+
+func TestADocumentIsTurnedIntoJSON(t *testing.T) {
+	for text, want := range map[string]string{
+		"a: [1, yes, true, 'x']\nb: {c: 2027-01-01}\n": `{"a":[1,"yes",true,"x"],"b":{"c":"2027-01-01"}}`,
+		`{"grace": "7d", "grace": "8d"}`:               `{"grace":"7d","grace":"8d"}`, // for its reader to refuse
+		"{}":                                           `{}`,
+	} {
+		if got, err := config.ToJSON("f", []byte(text)); err != nil || string(got) != want {
+			t.Errorf("%s: %s, %v", text, got, err)
+		}
+	}
+	for text, want := range map[string]string{
+		"# nothing\n":       "f: is empty",
+		"a: 1\n---\nb: 1\n": "f:2: only one YAML document is allowed",
+		"a: &x 1\nb: *x\n":  "f:2: want a value: there are no aliases here",
+		"a: 1\nb: [\n":      "f:",
+		"a:\n  - 1.5\n":     `f:2: "1.5" is neither text`,
+		"a:\n":              "f:1: a member has no value",
+	} {
+		if got, err := config.ToJSON("f", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %s, %v, want %s", text, got, err, want)
+		}
+	}
+}
