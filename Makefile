@@ -51,6 +51,7 @@ bench: build ## Measure the server, beside the limits of this machine; flags in 
 	@ARTIFACTSTORE_BIN=bin/artifactstore go run ./conformance/bench $(BENCH)
 	@ARTIFACTSTORE_BIN=$(CURDIR)/bin/artifactstore go test ./conformance/bench -run '^$$' -bench . -benchtime 1x
 	@go test ./internal/metastore -run '^$$' -bench Blobs -benchtime 20000x
+	@go test ./registry -run '^$$' -bench Sweep -benchtime 1x
 
 conformance: ## Run the official suite and the real clients against the binary
 	@$(CHECK) conformance

@@ -148,3 +148,31 @@ func TestADeletedManifestCanBeErased(t *testing.T) {
 	must(t, r.EraseManifest(t.Context(), identity.FromBytes(identity.BLAKE3, []byte(m)), "a reason"))
 	refused(t, r.EraseManifest(t.Context(), digest(m), "a reason"), registry.ManifestUnknown)
 }
+
+// TestChildrenOfWhatHasToStayAreNotDeleted: they have a class of their own, by which
+// they could go.
+func TestChildrenOfWhatHasToStayAreNotDeleted(t *testing.T) {
+	w := open(t, registry.Options{})
+	w.policies(t, fact.SourceAdmin, `{"policies":[{"name":"p","repositories":["**"],"class":"transient","immutable_tags":[{"tags":["v*"]}]}]}`)
+	r := w.repo(t, "a")
+	child := put(t, r, "", "child", "")
+	inner := index(t, r, "", child)
+	of := func(m string) registry.Reference { return registry.Reference{Digest: digest(m)} }
+
+	outer := index(t, r, "", inner)
+	_, err := r.ChangeClass(t.Context(), of(outer), "permanent-record", "a record")
+	must(t, err)
+	for _, m := range []string{child, inner, outer} {
+		refused(t, r.DeleteManifest(t.Context(), of(m)), registry.Denied)
+	}
+
+	other := w.repo(t, "b")
+	child = put(t, other, "", "child", "")
+	inner = index(t, other, "v1", child)
+	for _, m := range []string{child, inner} {
+		refused(t, other.DeleteManifest(t.Context(), of(m)), registry.Denied)
+	}
+	free := put(t, other, "", "free", "")
+	remove(t, other, index(t, other, "", free))
+	remove(t, other, free)
+}

@@ -3,7 +3,6 @@ package registry
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
@@ -50,9 +49,9 @@ func repositoryHolds(holds []Hold) []Hold {
 	return on
 }
 
-// maxWalk bounds how many manifests are looked at to find what holds one. What
-// is even more entangled counts as held.
-const maxWalk = 10_000
+// maxAbove bounds how many manifests and references are looked at to find what holds
+// one, which every push waits for. What is even more entangled counts as held.
+const maxAbove = 1000
 
 // manifestHolds are those of holds that freeze a manifest: on its repository, on
 // a tag that names it, on itself, on an index that lists it, or on its subject,
@@ -74,12 +73,16 @@ func manifestHolds(v View, repository string, m *Manifest, holds []Hold) ([]Hold
 			on = append(on, h)
 		}
 	}
+	manifests := slices.DeleteFunc(slices.Clone(holds), func(h Hold) bool { return h.Target.Manifest.IsZero() })
+	if len(manifests) == 0 {
+		return on, nil
+	}
 	up, err := above(v, repository, m)
 	if err != nil {
 		return nil, err
 	}
-	for _, h := range holds {
-		if up == nil || !h.Target.Manifest.IsZero() && up[h.Target.Manifest] {
+	for _, h := range manifests {
+		if up == nil || up[h.Target.Manifest] {
 			on = append(on, h)
 		}
 	}
@@ -91,18 +94,19 @@ func manifestHolds(v View, repository string, m *Manifest, holds []Hold) ([]Hold
 // are more than can be looked at.
 func above(v View, repository string, m *Manifest) (map[identity.Digest]bool, error) {
 	up := map[identity.Digest]bool{m.Blob.Digests.Primary(): true}
+	left := maxAbove
 	for todo := []*Manifest{m}; len(todo) > 0; todo = todo[1:] {
-		next, err := directlyAbove(v, repository, todo[0])
+		next, references, err := directlyAbove(v, repository, todo[0], left+1)
 		if err != nil {
 			return nil, err
+		}
+		if left -= references; left < 0 {
+			return nil, nil
 		}
 		for _, n := range next {
 			primary := n.Blob.Digests.Primary()
 			if up[primary] {
 				continue
-			}
-			if len(up) > maxWalk {
-				return nil, nil
 			}
 			up[primary] = true
 			todo = append(todo, n)
@@ -111,19 +115,21 @@ func above(v View, repository string, m *Manifest) (map[identity.Digest]bool, er
 	return up, nil
 }
 
-func directlyAbove(v View, repository string, m *Manifest) ([]*Manifest, error) {
-	parents, err := v.Parents(repository, m.Blob.Digests, maxWalk)
+// directlyAbove returns the manifests that list one, and its subject, and how many
+// references that are, limit if there may be more.
+func directlyAbove(v View, repository string, m *Manifest, limit int) (all []*Manifest, references int, err error) {
+	parents, err := v.Parents(repository, m.Blob.Digests, limit)
 	if err != nil {
-		return nil, fmt.Errorf("look up parents: %w", err)
+		return nil, 0, fmt.Errorf("look up parents: %w", err)
 	}
-	digests := make([]identity.Digest, 0, len(parents)+1)
+	var digests []identity.Digest
 	for _, p := range parents {
 		digests = append(digests, p.Manifest)
 	}
-	if !m.Subject.IsZero() {
+	if references = len(parents); !m.Subject.IsZero() {
+		references++
 		digests = append(digests, m.Subject)
 	}
-	var all []*Manifest
 	for _, d := range digests {
 		n, _, err := v.Manifest(repository, d)
 		if err == nil && n == nil {
@@ -134,13 +140,13 @@ func directlyAbove(v View, repository string, m *Manifest) ([]*Manifest, error) 
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("look up manifest: %w", err)
+			return nil, 0, fmt.Errorf("look up manifest: %w", err)
 		}
 		if n != nil {
 			all = append(all, n)
 		}
 	}
-	return all, nil
+	return all, references, nil
 }
 
 // held is the refusal for what holds freeze; nil if there are none.
@@ -154,12 +160,8 @@ func held(what string, holds []Hold) error {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	noun := "hold "
-	if len(names) > 1 {
-		noun = "holds "
-	}
-	return &Error{Code: Denied, Message: what + " is under " + noun + strings.Join(names, ", "),
-		Detail: map[string]any{"holds": names}}
+	return &Error{Code: Denied, Message: what + " is under " + retention.HoldsText(names),
+		Detail: map[string]any{"holds": names[:min(holdsNamed, len(names))]}}
 }
 
 // forRetention are holds as package retention knows them.

@@ -24,7 +24,8 @@ type FsckOptions struct {
 	// ManyOrphans deletes orphans also from a store of which more is orphaned
 	// than named: it may be the store of another registry.
 	ManyOrphans bool
-	// Progress, if it is not nil, is told after every batch.
+	// Progress, if it is not nil, is told after every batch, and after every byte
+	// sequence that was read. It must not keep the map of the report.
 	Progress func(FsckReport)
 }
 
@@ -189,6 +190,9 @@ func (c *checker) content(ctx context.Context) error {
 				return err
 			}
 			after = page[i].Sequence
+			if c.o.Deep {
+				c.tell() // each may take long
+			}
 		}
 		c.tell()
 		if len(page) < fsckPage {

@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,7 +123,7 @@ func TestHoldsThatCannotBe(t *testing.T) {
 
 func TestHoldsOfARepositoryAreBounded(t *testing.T) {
 	w := open(t, registry.Options{})
-	put(t, w.repo(t, "a"), "v1", small, "")
+	m := put(t, w.repo(t, "a"), "v1", small, "")
 	put(t, w.repo(t, "b"), "v1", small, "")
 	c := new(registry.Change)
 	for i := range registry.MaxHolds - 1 {
@@ -147,6 +148,17 @@ func TestHoldsOfARepositoryAreBounded(t *testing.T) {
 	}
 	if n != registry.MaxHolds+1 {
 		t.Errorf("%d holds in pages", n)
+	}
+	// Not all of them are named to whoever is refused, and in each item of a plan.
+	e := refused(t, w.repo(t, "a").DeleteManifest(t.Context(), registry.Reference{Digest: digest(m)}), registry.Denied)
+	if named := e.Detail.(map[string]any)["holds"].([]string); len(named) != 20 || !strings.HasSuffix(e.Message, "h0008, h0009 and 990 more") {
+		t.Errorf("refused with %s, %v", e.Message, named)
+	}
+	plan, err := w.MakePlan(t.Context(), operator, registry.PlanRequest{Repositories: []string{"a"}})
+	must(t, err)
+	items, _, err := w.PlanItems(t.Context(), plan.ID, "", 0, 10)
+	if err != nil || len(items) != 1 || len(items[0].Held) != 20 || !strings.HasSuffix(items[0].Reason, "h0008, h0009 and 990 more") {
+		t.Errorf("planned %+v, %v", items, err)
 	}
 	must(t, w.ReleaseHold(t.Context(), operator, "last", "a", tagged("v1"), "closed"))
 	w.hold(t, "more", "a", registry.Reference{})
@@ -216,4 +228,23 @@ func TestAHoldIsReleasedWhenItsTargetIsGone(t *testing.T) {
 	must(t, w.ReleaseHold(t.Context(), operator, "h", "a", tagged("v1"), "tidy"))
 	must(t, w.ReleaseHold(t.Context(), operator, "h", "a", registry.Reference{Digest: primary}, "tidy"))
 	w.holds(t, "a")
+}
+
+// TestAHoldIsFoundBehindAnyNumberOfReferences: an older index lists the child so often
+// that the index under the hold is not among the first references to it.
+func TestAHoldIsFoundBehindAnyNumberOfReferences(t *testing.T) {
+	for _, n := range []int{900, 10_000} {
+		w := open(t, registry.Options{})
+		r := w.repo(t, "a")
+		child := put(t, r, "", small, "")
+		index(t, r, "often", slices.Repeat([]string{child}, n)...)
+		other := put(t, r, "", "other", "")
+		held := index(t, r, "held", child, other)
+		_, err := w.PlaceHold(t.Context(), operator, registry.HoldRequest{Name: "audit", Repository: "a",
+			Reference: registry.Reference{Digest: digest(held)}, Reason: "an audit"})
+		must(t, err)
+		for _, m := range []string{child, other, held} {
+			refused(t, r.DeleteManifest(t.Context(), registry.Reference{Digest: digest(m)}), registry.Denied)
+		}
+	}
 }

@@ -13,6 +13,7 @@ import (
 
 // RetentionInfo is how long a manifest is kept, and why.
 type RetentionInfo struct {
+	// Manifest has Untagged only while no tag names it.
 	Manifest
 	// Decision is what the policies say of it now.
 	Decision retention.Decision
@@ -71,6 +72,13 @@ func (r *Repository) retention(v View, j *judge, ref Reference) (*RetentionInfo,
 		return nil, err
 	}
 	info := &RetentionInfo{Manifest: *m, Decision: decided.Decision}
+	tags, err := v.TagsOf(r.name, m.Blob.Digests.Primary(), 1)
+	if err != nil {
+		return nil, fmt.Errorf("look up tags: %w", err)
+	}
+	if len(tags) > 0 {
+		info.Untagged = time.Time{}
+	}
 	info.Holds, err = describeHolds(v, on)
 	return info, err
 }

@@ -60,7 +60,6 @@ type state struct {
 	tags         map[string][]registry.TagState // by repository
 	holds        []registry.Hold
 	now, trusted time.Time
-	rules        retention.Rules
 	policies     map[string]*retention.Policy // by repository
 	head         uint64
 }
@@ -329,7 +328,8 @@ func (h *history) push(s *state) {
 	name := rapid.SampledFrom(lifeRepositories).Draw(h.t, "repository")
 	r := h.repo(name)
 	h.pushes++
-	text, mediaType, p := "", "application/vnd.oci.image.manifest.v1+json", &piece{}
+	var text string
+	mediaType, p := "application/vnd.oci.image.manifest.v1+json", &piece{}
 	related, some := h.pick(s)
 	some = some && related.repository == name
 	switch kind := rapid.IntRange(0, 3).Draw(h.t, "kind"); {

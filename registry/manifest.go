@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"artifactstore/registry/fact"
 	"artifactstore/registry/identity"
@@ -119,6 +120,9 @@ func (r *Repository) mayDeleteManifest(v View, m *Manifest, tags []string) error
 	if retention.Permanent(retention.Class(m.Class), m.Rule != "") {
 		return Errorf(Denied, "the manifest is a permanent record, by %s", m.Rule)
 	}
+	if err := r.mayLoseChild(v, m, rules, now); err != nil {
+		return err
+	}
 	holds, err := binding(v, r.name)
 	if err != nil {
 		return err
@@ -127,6 +131,61 @@ func (r *Repository) mayDeleteManifest(v View, m *Manifest, tags []string) error
 		return err
 	}
 	return held("the manifest", holds)
+}
+
+// mayLoseChild refuses to delete what an index lists, or one that lists that, which is
+// a permanent record or which an immutable tag names: it would be nothing without it.
+func (r *Repository) mayLoseChild(v View, m *Manifest, rules retention.Rules, now time.Time) error {
+	permanent, err := v.PermanentManifest(r.name)
+	if err != nil {
+		return fmt.Errorf("look for permanent records: %w", err)
+	}
+	if p := rules.For(r.name); permanent.IsZero() && (p == nil || len(p.ImmutableTags) == 0) {
+		return nil
+	}
+	seen, left := map[identity.Digest]bool{}, maxAbove
+	for todo := []*Manifest{m}; len(todo) > 0; todo = todo[1:] {
+		parents, err := v.Parents(r.name, todo[0].Blob.Digests, left+1)
+		if err != nil {
+			return fmt.Errorf("look up parents: %w", err)
+		}
+		if left -= len(parents); left < 0 {
+			return Errorf(Denied, "the manifest is listed more than %d times, by indexes of which one may have to stay; delete some of them first", maxAbove)
+		}
+		for _, p := range parents {
+			if p.Deleted || seen[p.Manifest] {
+				continue
+			}
+			seen[p.Manifest] = true
+			index, _, err := v.Manifest(r.name, p.Manifest)
+			if err != nil {
+				return fmt.Errorf("look up index: %w", err)
+			}
+			if index == nil {
+				continue
+			}
+			if err := r.stays(v, index, rules, now); err != nil {
+				return err
+			}
+			todo = append(todo, index)
+		}
+	}
+	return nil
+}
+
+// stays refuses to delete a child of an index that has to stay.
+func (r *Repository) stays(v View, index *Manifest, rules retention.Rules, now time.Time) error {
+	if retention.Permanent(retention.Class(index.Class), index.Rule != "") {
+		return Errorf(Denied, "the manifest is listed by index %s, which is a permanent record, by %s", index.Digest, index.Rule)
+	}
+	tags, err := v.TagsOf(r.name, index.Blob.Digests.Primary(), tagBatch)
+	if err != nil {
+		return fmt.Errorf("look up tags: %w", err)
+	}
+	if err := refused(rules.MayDeleteManifest(r.name, tags, now)); err != nil {
+		return fmt.Errorf("the manifest is listed by index %s: %w", index.Digest, err)
+	}
+	return nil
 }
 
 func (r *Repository) deleteManifest(v View, c *Change, d identity.Digest) (more bool, err error) {

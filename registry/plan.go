@@ -116,7 +116,7 @@ type PlanDecision struct {
 	State retention.State `json:"state"`
 	Since time.Time       `json:"since,omitzero"`
 	Next  time.Time       `json:"next,omitzero"`
-	// Held has the names of holds.
+	// Held has the names of holds, the first of them if they are many.
 	Held   []string `json:"held,omitempty"`
 	Action string   `json:"-"`
 	Reason string   `json:"reason"`
@@ -274,11 +274,15 @@ func (i *PlanItem) decision() (PlanDecision, error) {
 // tagsOfPlan is how many tags of a manifest a plan lists.
 const tagsOfPlan = 20
 
+// holdsNamed is how many holds a refusal, or an item of a plan, lists: there can be
+// very many, and there is an item for each manifest under them.
+const holdsNamed = 20
+
 // planned makes an item of a plan of what was decided.
 func (d *verdict) planned(repository string, ordinal int64) (PlanItem, error) {
 	shown := PlanDecision{
 		Digest: d.item.Digest, MediaType: d.item.MediaType, Size: d.item.Blob.Size, Class: d.item.Class, Expires: d.item.Expires,
-		TagCount: int64(len(d.item.Tags)), State: d.State, Since: d.Since, Next: d.Next, Held: d.Held, Reason: d.Reason,
+		TagCount: int64(len(d.item.Tags)), State: d.State, Since: d.Since, Next: d.Next, Held: d.Held[:min(holdsNamed, len(d.Held))], Reason: d.Reason,
 	}
 	for _, t := range d.item.Tags[:min(tagsOfPlan, len(d.item.Tags))] {
 		shown.Tags = append(shown.Tags, t.Name)

@@ -318,7 +318,7 @@ func TestTwoExecuteOnePlanAtOnce(t *testing.T) {
 	for range 3 {
 		if err := <-errs; err == nil {
 			won++
-		} else if e := refused(t, err, registry.Conflict); !strings.Contains(e.Message, "the plan was executed") {
+		} else if e := refused(t, err, registry.Conflict); !strings.Contains(e.Message, "the plan was executed already") {
 			t.Error(err)
 		}
 	}

@@ -185,7 +185,7 @@ func (x *run) executable(v View) (*PlanInfo, error) {
 	case PlanRefused:
 		return nil, Errorf(Conflict, "the plan was refused: %s; %s; make another", info.Done.Problem, info.Done.text())
 	default:
-		return nil, Errorf(Conflict, "the plan was executed: %s", info.Done.did())
+		return nil, Errorf(Conflict, "the plan was executed already: %s; make another", info.Done.did())
 	}
 	return info, nil
 }

@@ -46,10 +46,9 @@ func TestPoliciesAreSetOnceAndKeptInTheLog(t *testing.T) {
 	for repository, want := range map[string]string{"ci/main": "first", "ci/other": "ci", "main": ""} {
 		policy, err := w.PolicyFor(t.Context(), repository)
 		must(t, err)
-		if got := ""; policy != nil {
-			got = policy.Name
-			if got != want {
-				t.Errorf("policy of %s: %s, want %s", repository, got, want)
+		if policy != nil {
+			if policy.Name != want {
+				t.Errorf("policy of %s: %s, want %s", repository, policy.Name, want)
 			}
 		} else if want != "" {
 			t.Errorf("no policy of %s", repository)

@@ -46,17 +46,25 @@ func (r *Registry) DeleteRepository(ctx context.Context, caller Caller, name, re
 	if err := checkReason(reason); err != nil {
 		return DeletedRepository{}, err
 	}
-	if err := r.checkImmutable(ctx, name); err != nil {
+	policies, err := r.checkImmutable(ctx, name)
+	if err != nil {
 		return DeletedRepository{}, err
 	}
 	var deleted DeletedRepository
-	err := r.ledger.Update(ctx, caller, Keys{Repositories: []string{name}}, func(v View) (*Change, error) {
+	err = r.ledger.Update(ctx, caller, Keys{Repositories: []string{name}}, func(v View) (*Change, error) {
 		state, err := r.existing(v, name)
 		if err != nil {
 			return nil, err
 		}
 		if err := r.mayDeleteRepository(v, name); err != nil {
 			return nil, err
+		}
+		now, err := policyEvents(v)
+		if err != nil {
+			return nil, err
+		}
+		if now != policies {
+			return nil, Errorf(Unavailable, "the retention policies were changed at this very moment; try again")
 		}
 		head, err := v.Head()
 		if err != nil {
@@ -111,38 +119,51 @@ func (r *Registry) mayDeleteRepository(v View, name string) error {
 
 // checkImmutable refuses to delete a repository that has an immutable tag. It looks at
 // one page of tags after the other: what is pushed meanwhile goes with the repository.
-func (r *Registry) checkImmutable(ctx context.Context, name string) error {
+// It returns the events that set the policies by which it looked.
+func (r *Registry) checkImmutable(ctx context.Context, name string) (policies [2]eventlog.Sequence, err error) {
 	for last, more := "", true; more; {
 		err := r.ledger.Read(ctx, func(v View) error {
 			more = false
-			rules, err := r.book.rules(v)
+			now, err := policyEvents(v)
 			if err != nil {
 				return err
 			}
-			if p := rules.For(name); p == nil || len(p.ImmutableTags) == 0 {
-				return nil
+			if now != policies {
+				policies, last = now, "" // look at all again
 			}
-			now, err := v.Trusted()
-			if err != nil {
-				return fmt.Errorf("read the clock: %w", err)
-			}
-			tags, err := v.TagPage(name, last, tagBatch)
-			if err != nil {
-				return fmt.Errorf("list tags: %w", err)
-			}
-			for _, t := range tags {
-				if err := refused(rules.MayDeleteTag(name, t, now)); err != nil {
-					return err
-				}
-				last = t
-			}
-			more = len(tags) == tagBatch
-			return nil
+			return r.pageImmutable(v, name, &last, &more)
 		})
 		if err != nil {
-			return err
+			return policies, err
 		}
 	}
+	return policies, nil
+}
+
+// pageImmutable looks at the page of tags after last.
+func (r *Registry) pageImmutable(v View, name string, last *string, more *bool) error {
+	rules, err := r.book.rules(v)
+	if err != nil {
+		return err
+	}
+	if p := rules.For(name); p == nil || len(p.ImmutableTags) == 0 {
+		return nil
+	}
+	now, err := v.Trusted()
+	if err != nil {
+		return fmt.Errorf("read the clock: %w", err)
+	}
+	tags, err := v.TagPage(name, *last, tagBatch)
+	if err != nil {
+		return fmt.Errorf("list tags: %w", err)
+	}
+	for _, t := range tags {
+		if err := refused(rules.MayDeleteTag(name, t, now)); err != nil {
+			return err
+		}
+		*last = t
+	}
+	*more = len(tags) == tagBatch
 	return nil
 }
 

@@ -165,3 +165,18 @@ func TestARepositoryIsNotDeletedAgainstARule(t *testing.T) {
 	_, err := w.DeleteRepository(t.Context(), operator, "a", "")
 	refused(t, err, registry.ReasonInvalid)
 }
+
+// TestPoliciesThatAreSetWhileARepositoryIsDeletedCount: its tags were looked at by
+// those before.
+func TestPoliciesThatAreSetWhileARepositoryIsDeletedCount(t *testing.T) {
+	w := open(t, registry.Options{})
+	put(t, w.repo(t, "a"), "v1", small, "")
+	repo, ledger := w.lateNode(t)
+	ledger.before = func() {
+		w.policies(t, fact.SourceAdmin, `{"policies":[{"name":"p","repositories":["**"],"immutable_tags":[{"tags":["v*"]}]}]}`)
+	}
+	for _, code := range []registry.Code{registry.Unavailable, registry.Denied} {
+		_, err := repo.DeleteRepository(t.Context(), operator, "a", "no longer needed")
+		refused(t, err, code)
+	}
+}

@@ -17,6 +17,9 @@ import (
 // commit, unless a single one has more.
 const restoreBatch = 5_000
 
+// maxRestore is how many manifests one undo puts back.
+const maxRestore = 10_000
+
 // deleted is a deleted manifest that is to be put back.
 type deleted struct {
 	primary, digest identity.Digest
@@ -123,8 +126,8 @@ func (u *undo) plan(v View, repository string, root identity.Digest) ([]*deleted
 			todo = todo[:len(todo)-1]
 			continue
 		}
-		if len(done)+len(todo) > maxWalk {
-			return nil, u.conflict("more than %d deleted manifests would have to be put back with it; undo the deletion of its children first", maxWalk)
+		if len(done)+len(todo) > maxRestore {
+			return nil, u.conflict("more than %d deleted manifests would have to be put back with it; undo the deletion of its children first", maxRestore)
 		}
 		needs, err := p.needs(d)
 		if err != nil {

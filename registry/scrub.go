@@ -20,7 +20,8 @@ type ScrubOptions struct {
 	// Interval is how long after its beginning a pass that has ended is begun
 	// anew, and after the first content came the first one. 0 begins one now.
 	Interval time.Duration
-	// Progress, if it is not nil, is told after every batch.
+	// Progress, if it is not nil, is told when a pass begins or goes on, after
+	// every byte sequence and after every batch.
 	Progress func(ScrubReport)
 }
 
@@ -90,6 +91,9 @@ func (r *Registry) Scrub(ctx context.Context, o ScrubOptions) (ScrubReport, erro
 	if err := s.begin(ctx); err != nil {
 		return s.Report, fmt.Errorf("begin a scrub: %w", err)
 	}
+	if s.Stage != stageDone {
+		s.tell()
+	}
 	for s.Stage != stageDone {
 		err := s.step(ctx)
 		if err != nil {
@@ -98,11 +102,15 @@ func (r *Registry) Scrub(ctx context.Context, o ScrubOptions) (ScrubReport, erro
 			defer cancel()
 			return s.Report, errors.Join(err, s.save(ctx))
 		}
-		if o.Progress != nil {
-			o.Progress(s.Report)
-		}
+		s.tell()
 	}
 	return s.Report, nil
+}
+
+func (s *scrubber) tell() {
+	if s.o.Progress != nil {
+		s.o.Progress(s.Report)
+	}
 }
 
 // Scrubbed is how far the current pass, or the last one, has come; a zero Began
@@ -187,6 +195,7 @@ func (s *scrubber) blobs(ctx context.Context) error {
 			return err
 		}
 		s.After = page[i].Sequence
+		s.tell()
 		if s.count >= scrubBatch || s.bytes >= scrubBytes {
 			if err := s.save(ctx); err != nil {
 				return err

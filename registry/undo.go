@@ -163,7 +163,7 @@ func (u *undo) last(v View, repository, tag string) error {
 // lostRepository says why the event is of no repository that has its name now.
 func (u *undo) lostRepository(v View, name string) error {
 	var after int64
-	for range maxWalk / tagBatch {
+	for range maxRestore / tagBatch {
 		states, err := v.DeletedRepositories(after, tagBatch)
 		if err != nil {
 			return fmt.Errorf("list deleted repositories: %w", err)
@@ -293,7 +293,7 @@ func (u *undo) repositoryDeleted(ctx context.Context, f *fact.RepositoryDeleted)
 				f.Repository, taken.ID)
 		}
 		c.Add(&fact.RepositoryRestored{Repository: f.Repository, Name: f.Name})
-		return u.noteLate(v, deleted)
+		return nil
 	})
 	if err != nil || !absent {
 		return err
@@ -311,21 +311,4 @@ func (u *undo) repositoryDeleted(ctx context.Context, f *fact.RepositoryDeleted)
 		}
 		return ""
 	})
-}
-
-// noteLate says that a sweep may have begun to take a deleted repository apart.
-func (u *undo) noteLate(v View, deleted *RepositoryState) error {
-	u.result.Notes = nil
-	now, err := v.Trusted()
-	if err != nil {
-		return fmt.Errorf("read the clock: %w", err)
-	}
-	rules, err := u.r.book.rules(v)
-	if err != nil {
-		return err
-	}
-	if end := deleted.Deleted.Add(rules.Grace()); !now.Before(end) {
-		u.result.Notes = append(u.result.Notes, fmt.Sprintf("the grace of the repository had passed on %s: tags, manifests and blobs that a sweep has taken out of it since are not back", date(end)))
-	}
-	return nil
 }

@@ -136,6 +136,13 @@ func TestUndoingATag(t *testing.T) {
 		t.Errorf("put back: %+v", result)
 	}
 	names(t, r, map[string]string{"v1": second})
+	for manifest, untagged := range map[string]bool{first: true, second: false} {
+		info, err := r.Retention(ctx, registry.Reference{Digest: digest(manifest)})
+		must(t, err)
+		if info.Untagged.IsZero() == untagged {
+			t.Errorf("%s: untagged since %v, want a time: %t", digest(manifest), info.Untagged, untagged)
+		}
+	}
 	w.conflicts(t, deleted, fmt.Sprintf("event %d has moved tag v1 since", deleted+1))
 	// What has made the tag is undone by deleting it.
 	if result := w.undo(t, fact.KindTagMoved); !slices.Equal(result.Removed, []string{"v1"}) {
@@ -565,28 +572,4 @@ func TestARestoredManifestHasAnotherGrace(t *testing.T) {
 	w.pass(t, 2*day)
 	enforce()
 	absent(t, r, m)
-}
-
-// TestARepositoryThatWasTakenApartIsSaidToBeIncomplete undoes a deletion after the grace,
-// when a sweep has taken the tags.
-func TestARepositoryThatWasTakenApartIsSaidToBeIncomplete(t *testing.T) {
-	w := open(t, registry.Options{})
-	r := w.repo(t, "a")
-	put(t, r, "v1", small, "")
-	_, err := w.DeleteRepository(t.Context(), caller, "a", "no longer needed")
-	must(t, err)
-	w.pass(t, 8*day)
-	ctx, stop := context.WithCancel(t.Context())
-	_, err = w.Sweep(ctx, registry.SweepOptions{Progress: func(p registry.SweepProgress) {
-		if p.Phase == registry.SweepRepositories && p.Visited > 1 {
-			stop()
-		}
-	}})
-	if err == nil {
-		t.Fatal("the sweep was not stopped")
-	}
-	if result := w.undo(t, fact.KindRepositoryDeleted); len(result.Notes) != 1 || !strings.Contains(result.Notes[0], "are not back") {
-		t.Errorf("%q", result.Notes)
-	}
-	names(t, r, map[string]string{"v1": ""})
 }

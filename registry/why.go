@@ -193,7 +193,7 @@ func (c *chain) erasures(d identity.Digest) error {
 			Text: fmt.Sprintf("nothing: forgotten at event %d, the object is deleted after %s", e.By, stamp(due))})
 	}
 	if len(all) == 0 {
-		return Errorf(BlobUnknown, "no repository has anything with this digest, and no store has to delete it")
+		return Errorf(BlobUnknown, "no repository has anything with this digest; what is forgotten and not yet deleted from its store is found by its blake3 digest alone")
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package retention
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -36,11 +37,7 @@ func inForce(holds []Hold, now time.Time) (names []string, until time.Time) {
 // under turns what would be decided about an item into what is decided while
 // holds are in force: it goes no further than it is recorded to be.
 func (d Decision) under(names []string, until time.Time, item Item) Decision {
-	held := Decision{Name: d.Name, State: Current, Next: until, Held: names, Reason: "kept: hold "}
-	if len(names) > 1 {
-		held.Reason = "kept: holds "
-	}
-	held.Reason += strings.Join(names, ", ")
+	held := Decision{Name: d.Name, State: Current, Next: until, Held: names, Reason: "kept: " + HoldsText(names)}
 	if !until.IsZero() {
 		held.Reason += " until " + utc(until)
 	}
@@ -52,4 +49,18 @@ func (d Decision) under(names []string, until time.Time, item Item) Decision {
 		held.State, held.Since = Expired, item.Marked
 	}
 	return held
+}
+
+// spoken is how many holds a text names.
+const spoken = 10
+
+// HoldsText names holds in a text for people, the first of them if they are many.
+func HoldsText(names []string) string {
+	switch {
+	case len(names) == 1:
+		return "hold " + names[0]
+	case len(names) > spoken:
+		return fmt.Sprintf("holds %s and %d more", strings.Join(names[:spoken], ", "), len(names)-spoken)
+	}
+	return "holds " + strings.Join(names, ", ")
 }

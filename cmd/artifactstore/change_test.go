@@ -84,6 +84,8 @@ func TestScrubSaysWhatIsDamaged(t *testing.T) {
 	}
 	write(append([]byte("x"), good[1:]...))
 	run(t, dir, nil, "scrub", "--data", "data").expect(t, 1, "damaged            1\n", "DAMAGED", digest(good), "push the same again, which heals it")
+	run(t, dir, nil, "storage", "damaged", "--data", "data").expect(t, 0, "DAMAGED", digest(good))
+	run(t, dir, nil, "storage", "damaged", "--data", "data", "--json").expect(t, 0, `"damaged":true`, digest(good))
 	run(t, dir, nil, "scrub", "--data", "data", "--json").expect(t, 1, `"ended":`, "push the same again")
 	server = start(t, dir, nil)
 	run(t, dir, nil, "status", "--server", server.admin).expect(t, 0, "1 contents are under quarantine", "scrub ")

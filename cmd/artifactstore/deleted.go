@@ -100,7 +100,8 @@ says otherwise). What was erased for a legal cause, and what has expired and was
 is gone.
 
 EVENT is the number of the event: 'manifest deleted', 'repo deleted', 'tag history' and
-'events' show it. An undo is written to the log, and can be undone itself.`,
+'events' show it. An undo is written to the log as well: a tag that it has moved can be moved
+back by undoing that event, a manifest or a repository is deleted again.`,
 		Example: `  artifactstore undo 4711 --reason "deleted by mistake"
   artifactstore undo $(artifactstore events --kind v1.manifest.deleted --json | tail -1 | jq .sequence) --reason "deleted by mistake"`,
 		Args: exactly("EVENT"),

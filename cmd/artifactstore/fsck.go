@@ -33,13 +33,14 @@ beside a server.
 With --repair it rebuilds views that are not what the log says, puts damaged content under
 quarantine (clients get 404 for it until the same content is pushed again), serves again
 what was put back, makes lists of referrers anew, and deletes what nothing names. No
-server may run meanwhile on a store in a data folder. If the log itself is damaged it
-repairs nothing: then restore a backup.
+server may run meanwhile on a store in a data folder: --server has the running one do it,
+views excepted. If the log itself is damaged it repairs nothing: then restore a backup.
 
 It exits with 1 if something is wrong and was not repaired.`,
 		Example: `  artifactstore fsck --data /var/lib/artifactstore
   artifactstore fsck --deep --data /var/lib/artifactstore      read and hash everything
-  artifactstore fsck --deep --repair --config /etc/artifactstore.yaml`,
+  artifactstore fsck --deep --repair --config /etc/artifactstore.yaml
+  artifactstore fsck --repair --server http://127.0.0.1:5001`,
 		Args: noArguments,
 	}
 	s := addSettings(cmd, "data")
@@ -47,17 +48,21 @@ It exits with 1 if something is wrong and was not repaired.`,
 	cmd.Flags().BoolVar(&o.Deep, "deep", false, "read all content and compare it with its digests")
 	cmd.Flags().BoolVar(&o.Repair, "repair", false, "repair what can be repaired")
 	cmd.Flags().BoolVar(&o.ManyOrphans, "many-orphans", false, "with --repair, delete objects that nothing names also where they are more than those that are named")
+	server := cmd.Flags().String("server", "", "have the server whose operators' API is at `ADDRESS` check its own store, and repair it while it serves")
 	asJSON := addJSON(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if o.ManyOrphans && !o.Repair {
+			return &usageError{cmd.CommandPath(), "--many-orphans: it says what --repair may do; give both"}
+		}
+		if *server != "" {
+			return fsckOfServer(cmd, *server, o, *asJSON)
+		}
 		c, err := s.load()
 		if err != nil {
 			return err
 		}
 		if c.Storage.Driver == config.InMemory {
 			return &usageError{cmd.CommandPath(), "this store keeps objects in the memory of its server, where they cannot be looked at"}
-		}
-		if o.ManyOrphans && !o.Repair {
-			return &usageError{cmd.CommandPath(), "--many-orphans: it says what --repair may do; give both"}
 		}
 		f := fsckRun{home: homeOf(&c.Config), o: o, notes: cmd.ErrOrStderr()}
 		if err := f.run(cmd.Context()); err != nil {
@@ -119,7 +124,7 @@ func (f *fsckRun) open(ctx context.Context, s *store) (err error) {
 	} else {
 		unlock, failed := f.claim(false)
 		if failed != nil {
-			return fmt.Errorf("%w; without --repair fsck runs beside a server", failed)
+			return fmt.Errorf("%w; without --repair fsck runs beside a server, and with --server the running one repairs what is stored while it serves", failed)
 		}
 		s.closers = append(s.closers, unlock)
 		s.ledger, err = f.openLedger(ctx, metastore.Options{}, false, nil)
@@ -187,7 +192,9 @@ func (f *fsckRun) print(w io.Writer) error {
 		_, failed := fmt.Fprintf(w, format+"\n", args...)
 		err = errors.Join(err, failed)
 	}
-	line("log %s: %d events, running hash %s", f.log.Head.Log, f.log.Head.Sequence, f.log.Head.Chain)
+	if f.log.Head.Log != "" {
+		line("log %s: %d events, running hash %s", f.log.Head.Log, f.log.Head.Sequence, f.log.Head.Chain)
+	}
 	switch {
 	case f.rebuilt:
 		line("The views were not what the log says, and were rebuilt.")
@@ -234,9 +241,14 @@ var repairs = map[string]string{
 	registry.FoundSpareRow: "removed", registry.FoundOrphan: "deleted", registry.FoundErased: "noted",
 }
 
+// remote tells whether a server looked at its own store.
+func (f *fsckRun) remote() bool { return f.Storage.Driver == "" }
+
 // where says where something is, for people.
 func (f *fsckRun) where(found registry.Finding) string {
 	switch {
+	case f.remote():
+		return strings.TrimSpace(found.Store + " " + found.Name)
 	case found.Store == fact.Content:
 		return "row " + found.Name + " of the database"
 	case found.Kind != registry.FoundStranger:

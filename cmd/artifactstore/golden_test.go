@@ -137,9 +137,10 @@ var transcripts = map[string][]string{
 	"digest-references":   {"digest references " + emptyConfig, "digest references " + emptyConfig + " -n 1 --json"},
 	"events": {"events", "events --kind v1.tag.moved --kind v1.tag.deleted", "events --after 2 -n 2 --json", "events --follow -n 1", "events --last 2", "events --last 0", "events --last 99 -n 1", "events --last 2 --after 1", "events --kind tag", "events --after 4711", "events --after x",
 		"events --after 00000000000000000000000000000000:3:" + strings.Repeat("0", 64)},
-	"usage":   {"usage", "usage --json", "usage demo", "usage demo --json", "usage nosuch"},
-	"storage": {"storage", "storage --json"},
-	"uploads": {"uploads", "uploads --json"},
+	"usage":           {"usage", "usage --json", "usage demo", "usage demo --json", "usage nosuch"},
+	"storage":         {"storage", "storage --json", "storage nosuch"},
+	"storage-damaged": {"storage damaged", "storage damaged --json"},
+	"uploads":         {"uploads", "uploads --json"},
 }
 
 // What differs from run to run, and what it becomes.

@@ -36,7 +36,8 @@ func holdPlaceCommand() *cobra.Command {
 		Use:   "place NAME " + targetArgument,
 		Short: "Place a hold on a repository, a tag or a manifest",
 		Long: `Place places a hold. It has a name, which clients see when they are refused, and a
-reason; several can be on the same thing.
+reason; several can be on the same thing. Placing one of the same name there again gives it
+another end and reason.
 
 A hold on a manifest freezes it, what it references, and what refers to it, also what is
 pushed later. One on a repository freezes all manifests in it. Nothing of that is deleted

@@ -170,8 +170,8 @@ manifest keep it.`,
 	l.confirm(func(args []string) string { return "Erase " + args[0] + " for ever?" })
 	l.run(func(ctx context.Context, in *inside, _ []string) error {
 		return change(ctx, in, http.MethodPost, n.path("erase"), admin.ReasonRequest{Reason: *reason}, func(e admin.Erased) error {
-			_, err := fmt.Fprintf(in.out, "%s@%s was erased. Its bytes go with the next sweeps, unless something else uses them: artifactstore why %s%s\n",
-				e.Repository, e.Digest, e.Digest, in.again)
+			_, err := fmt.Fprintf(in.out, "%s@%s was erased. The blobs that it alone used go with the next sweeps; what keeps one: artifactstore why DIGEST%s\n",
+				e.Repository, e.Digest, in.again)
 			return err
 		})
 	})

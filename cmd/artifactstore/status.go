@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -50,7 +51,7 @@ func wellbeing(s admin.Status) (fields []field) {
 		fields = append(fields, field{"clock", "went ahead: nothing expires; see 'artifactstore clock'"})
 	}
 	if s.Damaged > 0 {
-		fields = append(fields, field{"damaged", fmt.Sprintf("%d contents are under quarantine; see 'artifactstore scrub'", s.Damaged)})
+		fields = append(fields, field{"damaged", fmt.Sprintf("%d contents are under quarantine; see 'artifactstore storage damaged'", s.Damaged)})
 	}
 	if s.Scrub != nil {
 		text := "began " + moment(s.Scrub.Began)
@@ -143,7 +144,7 @@ func storageCommand() *cobra.Command {
 refused when less than MIN FREE is free. A '-' stands for what a store does not know.`,
 		Example: `  artifactstore storage
   artifactstore storage --json | jq 'select(.healthy | not)'`,
-		Args: noArguments,
+		Args: noSuchCommand,
 	}
 	l := addLook(cmd)
 	l.run(func(ctx context.Context, in *inside, _ []string) error {
@@ -171,7 +172,33 @@ refused when less than MIN FREE is free. A '-' stands for what a store does not 
 		}
 		return l.page(in, &table{columns: l.columns}, all.Items)
 	})
+	cmd.AddCommand(storageDamagedCommand())
 	return cmd
+}
+
+func storageDamagedCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "damaged",
+		Short: "List what is under quarantine, because its bytes were found missing or wrong",
+		Long: `Damaged lists what clients get 404 for because its bytes were found missing or wrong.
+Pushing the same content again heals it; 'digest show DIGEST' tells who has it.`,
+		Example: `  artifactstore storage damaged
+  artifactstore storage damaged --json | jq -r '.digests[]'`,
+		Args: noArguments,
+	}
+	l := addLook(cmd)
+	limit := l.limit()
+	l.run(func(ctx context.Context, in *inside, _ []string) error {
+		return damagedContents.print(ctx, in, adminclient.Path("storage", "damaged"), *limit)
+	})
+	return cmd
+}
+
+var damagedContents = listing[admin.Digest]{
+	columns: []string{"DAMAGED", ">SIZE", "STORE", "LOCATOR"},
+	row: func(d admin.Digest) []string {
+		return []string{strings.Join(d.Digests, " "), size(d.Size), d.Store, orDash(d.Locator)}
+	},
 }
 
 func sizeIfKnown(n *int64) string {

@@ -157,23 +157,23 @@ func (in *inside) damaged(ctx context.Context, report admin.ScrubReport) error {
 			if err != nil {
 				return err
 			}
-			rows = append(rows, []string{strings.Join(d.Digests, " "), size(d.Size), d.Store, orDash(d.Locator)})
+			rows = append(rows, damagedContents.row(d))
 		}
 	}
 	if len(rows) > 0 && !in.json {
 		fmt.Fprintln(in.out)
-		t := table{columns: []string{"DAMAGED", ">SIZE", "STORE", "LOCATOR"}}
+		t := table{columns: damagedContents.columns}
 		if err := t.print(in.out, rows); err != nil {
 			return err
 		}
 		if len(rows) == few {
-			fmt.Fprintln(in.out, "... and perhaps more: 'artifactstore fsck' lists all")
+			fmt.Fprintln(in.out, "... and perhaps more: 'artifactstore storage damaged' lists all")
 		}
 	}
 	var wrong []string
 	if len(rows) > 0 {
 		wrong = append(wrong, "content is damaged or missing: push the same again, which heals it, or put it back from a backup and scrub again; "+
-			"'artifactstore digest show DIGEST' tells who has it")
+			"'artifactstore storage damaged' lists it, and 'artifactstore digest show DIGEST' tells who has it")
 	}
 	if report.Unread > 0 {
 		wrong = append(wrong, fmt.Sprintf("%d contents could not be read: look after what they are kept on, and scrub again", report.Unread))

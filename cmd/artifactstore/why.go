@@ -84,8 +84,11 @@ func clockConfirmCommand() *cobra.Command {
 		Use:   "confirm",
 		Short: "Confirm that the clock is right although it went ahead",
 		Long: `Confirm says that the clock is right although it went ahead by more than a day. From then
-on what should have ended meanwhile ends: see what that is with 'retention plan' first. If
-the clock is wrong, set it instead.`,
+on what should have ended meanwhile ends: holds at once; manifests are marked, and have their
+grace; what was marked or deleted before goes, if its grace has passed. Undo, extend and hold
+before you confirm what is to stay. Plans can be made only afterwards: to see one before
+anything is done, confirm while the server runs with retention.enforce: false and
+sweep.interval: 0. If the clock is wrong, set it instead.`,
 		Example: `  artifactstore clock confirm --reason "the server was off for a week"`,
 		Args:    noArguments,
 	}

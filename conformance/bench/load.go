@@ -60,6 +60,9 @@ type bench struct {
 // serve runs measurements on a server with more settings, in a folder of its own
 // unless there is a configuration file.
 func (b *bench) serve(ctx context.Context, folder string, settings []string, measures ...func(context.Context) error) (err error) {
+	if b.config != "" {
+		folder = "data"
+	}
 	// At the default level the server writes a line for every request, and
 	// this process would read it: that is not what is measured.
 	b.server, err = harness.Open(harness.Config{Data: filepath.Join(b.dir, folder), File: b.config,

@@ -103,11 +103,12 @@ func (p *pushes) measure(ctx context.Context, b *bench, load func() (result, err
 
 // alone measures pushes beside nothing else.
 func (p *pushes) alone(ctx context.Context, b *bench) error {
-	const windows = 3 // times that of other rates: a percentile needs many
-	return p.measure(ctx, b, func() (result, error) {
-		return b.loadFor(ctx, besideClients, time.Duration(windows*b.seconds*float64(time.Second)), b.pushImage)
-	})
+	return p.measure(ctx, b, func() (result, error) { return b.loadFor(ctx, besideClients, b.window(), b.pushImage) })
 }
+
+// window is how long pushes are measured: longer than other rates, because a
+// percentile needs many.
+func (b *bench) window() time.Duration { return time.Duration(3 * b.seconds * float64(time.Second)) }
 
 func (p *pushes) print(what string) {
 	fmt.Printf("%-42s %6.0f /s     p50 %-9v p99 %-9v max %-9v commits: %s\n", "  pushes, 4 clients, "+what, p.rate(),

@@ -70,7 +70,7 @@ func TestBehindNginx(t *testing.T) {
 		}
 	})
 	t.Run("nothing answers without a password, and nothing but the API with one", func(t *testing.T) {
-		for path, want := range map[string]int{"/v2/": 200, "/v2/proxied/demo/tags/list": 200, "/v2/../readyz": 404, "/livez": 404, "/readyz": 404, "/metrics": 404, "/admin/v1": 404, "/": 404} {
+		for path, want := range map[string]int{"/v2/": 200, "/v2/proxied/chunks/tags/list": 200, "/v2/../readyz": 404, "/livez": 404, "/readyz": 404, "/metrics": 404, "/admin/v1": 404, "/": 404} {
 			if reply := p.do(t, http.MethodGet, path, nil, true); reply.Status != want {
 				t.Errorf("%s with a password: %d, want %d", path, reply.Status, want)
 			}

@@ -36,7 +36,7 @@ func TestBodiesAreReadStrictly(t *testing.T) {
 		"no object":                    {`[]`, []string{"Content-Type: application/json"}, 400, "BODY_INVALID", "must be an object"},
 		"null":                         {`null`, []string{"Content-Type: application/json"}, 400, "BODY_INVALID", "must be an object"},
 		"cut short":                    {`{"name":"a"`, []string{"Content-Type: application/json"}, 400, "BODY_INVALID", "JSON at byte"},
-		"an unknown member":            {`{"nmae":"a"}`, []string{"Content-Type: application/json"}, 400, "BODY_INVALID", `"nmae"`},
+		"an unknown member":            {`{"names":"a"}`, []string{"Content-Type: application/json"}, 400, "BODY_INVALID", `"names"`},
 		"another case":                 {`{"Name":"a"}`, []string{"Content-Type: application/json"}, 400, "BODY_INVALID", `"Name"`},
 		"a member twice":               {`{"name":"a","name":"b"}`, []string{"Content-Type: application/json"}, 400, "BODY_INVALID", "JSON at byte"},
 		"a member twice by an escape":  {`{"name":"a","n\u0061me":"b"}`, []string{"Content-Type: application/json"}, 400, "BODY_INVALID", "JSON at byte"},

@@ -23,7 +23,7 @@ type Problem struct {
 	Code    registry.Code `json:"code"`
 	Request string        `json:"request,omitempty"`
 
-	// Holds are the names of those that forbid it, Policy is that of the policy.
+	// Holds are the names of the first of those that forbid it, Policy is that of the policy.
 	Holds  []string `json:"holds,omitempty"`
 	Policy string   `json:"policy,omitempty"`
 	// Of a plan that is out of date: the events since then that touch what it

@@ -21,7 +21,7 @@ type Retention struct {
 	Extended bool       `json:"extended,omitempty"`
 	Marked   *time.Time `json:"marked,omitempty"`   // when it was marked as expired
 	Pulled   *time.Time `json:"pulled,omitempty"`   // the last day
-	Untagged *time.Time `json:"untagged,omitempty"` // when the last tag left it
+	Untagged *time.Time `json:"untagged,omitempty"` // when the last tag left it; absent: it has one, or never had
 	// The decision of now: the state that it is to have (current, expired or
 	// eligible), since when, when to ask again, and why, as a sentence.
 	State  string     `json:"state"`

@@ -133,12 +133,19 @@ func (l *lines[P]) tell(p P) {
 }
 
 // run writes what is told, at a stride; what comes in between is left out, and
-// what was told last is not.
+// what was told last is not. That is said again where nothing is told for long:
+// what stands between would take a silent connection for a dead one.
 func (l *lines[P]) run() {
+	var last *P
 	for {
 		select {
 		case p := <-l.told:
 			l.progress(p)
+			last = &p
+		case <-time.After(heartbeat):
+			if last != nil {
+				l.progress(*last)
+			}
 		case <-l.done:
 			select {
 			case p := <-l.told:

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -98,6 +99,23 @@ func TestWorkTellsAtAStrideAndAlwaysTheLast(t *testing.T) {
 		}
 		if steps[0] != 0 || steps[len(steps)-1] != 999 {
 			t.Errorf("told %v", steps)
+		}
+	})
+}
+
+// A large object is read for longer than a proxy waits.
+func TestWorkIsNeverSilentForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := admin.Work(admin.Options{}, func(_ context.Context, tell func(step)) (step, error) {
+			time.Sleep(2 * admin.Heartbeat) // before there is anything to tell
+			tell(step{1})
+			time.Sleep(3*admin.Heartbeat + admin.Heartbeat/2)
+			return step{2}, nil
+		})
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("POST", "/", nil))
+		if steps, last := stepsOf(t, w.Body); !slices.Equal(steps, []int{1, 1, 1, 1}) || last.Result == nil {
+			t.Errorf("told %v, ends with %+v", steps, last)
 		}
 	})
 }

@@ -156,7 +156,7 @@ var keys = []Key{
 	{"sweep.grace", "Time for which a blob that no manifest uses can still be used, once a sweep has found it. A client that was told that a blob is there has at least that long to push the manifest. At least 1s.",
 		func(c *Config) any { return &c.Sweep.Grace }},
 
-	{"erase.delay", "Time for which the object of a blob that is gone stays in its store. Longer than a backup takes, so that what the database of the backup names is there; and not less than s3.redirect_expiry. At least 1s.",
+	{"erase.delay", "Time for which the object of a blob that is gone stays in its store. Longer than a backup takes, so that what the database of the backup names is there; and with objects in S3 not less than s3.redirect_expiry. At least 1s.",
 		func(c *Config) any { return &c.Erase.Delay }},
 
 	{"scrub.rate", "Rate at which stored bytes are read again, to find damage before a client does; what is smaller than 16KiB counts for as much. 0/s turns it off. At least 64KiB/s.",

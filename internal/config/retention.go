@@ -205,7 +205,7 @@ func (v *validator) retention(c *Config) {
 	v.duration("sweep.grace", c.Sweep.Grace, leastPass)
 	v.check(c.Sweep.Rate == 0 || c.Sweep.Rate >= 100 && c.Sweep.Rate <= 1_000_000, "sweep.rate", "must be 100 to 1000000, or 0 for no limit")
 	v.duration("erase.delay", c.Erase.Delay, leastPass)
-	v.check(c.S3.Redirect == Never || c.Erase.Delay >= c.S3.RedirectExpiry, "erase.delay",
+	v.check(c.Storage.Driver != InS3 || c.S3.Redirect == Never || c.Erase.Delay >= c.S3.RedirectExpiry, "erase.delay",
 		"must be at least s3.redirect_expiry: clients have URLs of objects for as long as that")
 	v.check(c.Scrub.Rate == 0 || c.Scrub.Rate >= Rate(leastScrub), "scrub.rate", "must be at least "+text(leastScrub)+"/s, or 0/s for not at all")
 	v.duration("scrub.interval", c.Scrub.Interval, leastScrubPass)
