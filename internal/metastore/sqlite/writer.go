@@ -19,6 +19,8 @@ type writer struct {
 	flush   bool // synchronous is FULL
 	wal     int  // pages in the WAL after the last commit
 	tidy    int  // pages in the WAL from which Tidy moves it
+	moved   int  // pages in the WAL when Tidy last did
+	restart int  // pages in the WAL from which Tidy waits for readers; 0: the default
 
 	spellings map[*database.Table]spelling
 }
@@ -52,6 +54,9 @@ func (db *DB) openWriter(ctx context.Context) (*writer, error) {
 			return nil, errors.Join(err, c.close())
 		}
 		c.db.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
+			if pages < w.wal { // it was begun anew
+				w.moved, w.restart = 0, 0
+			}
 			w.wal = pages
 			return nil
 		})
@@ -116,22 +121,47 @@ func (w *writer) Rollback() error {
 // database, as far as no reader still needs it, and gives pages that are no
 // longer used back to the file system.
 func (w *writer) Tidy() error {
-	if w.scratch || w.wal < w.tidy {
+	if w.scratch || w.wal-w.moved < w.tidy {
 		return nil
 	}
-	if _, _, err := w.db.WALCheckpoint("", sqlite3.CHECKPOINT_PASSIVE); err != nil {
+	w.moved = w.wal
+	if err := w.checkpoint(); err != nil {
 		if errors.Is(err, sqlite3.BUSY) {
 			return nil // the next Tidy goes on
 		}
 		return classify(err)
 	}
-	w.wal = 0
 	rows := w.Query("PRAGMA freelist_count")
 	free := rows.Next() && rows.Int(0) > sparePages
 	if err := rows.Close(); err != nil || !free {
 		return err
 	}
 	return w.Script(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", sparePages/8))
+}
+
+// checkpoint moves the WAL into the database. The WAL is begun anew only at a
+// moment in which nobody reads from it; where one reader follows the other without
+// a gap that never comes. It would grow without end then, and make every read
+// slower. So once it is large the readers are waited for: those that come meanwhile
+// read the database and not the WAL.
+func (w *writer) checkpoint() error {
+	if w.restart == 0 {
+		w.restart = restartAfter * w.tidy
+	}
+	if w.wal < w.restart {
+		_, _, err := w.db.WALCheckpoint("", sqlite3.CHECKPOINT_PASSIVE)
+		return err
+	}
+	if err := w.db.BusyTimeout(restartPatience); err != nil {
+		return err
+	}
+	_, _, err := w.db.WALCheckpoint("", sqlite3.CHECKPOINT_RESTART)
+	if errors.Is(err, sqlite3.BUSY) {
+		// Somebody reads for long: a verb beside the server. It is waited
+		// for again when the WAL is twice as long.
+		w.restart = 2 * w.wal
+	}
+	return errors.Join(err, w.db.BusyTimeout(busyTimeout))
 }
 
 // Write implements database.Writer.
