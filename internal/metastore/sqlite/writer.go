@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -15,12 +16,13 @@ import (
 // writer implements database.Writer.
 type writer struct {
 	*conn
+	readers chan struct{} // the slots of the DB
 	scratch bool
 	flush   bool // synchronous is FULL
 	wal     int  // pages in the WAL after the last commit
 	tidy    int  // pages in the WAL from which Tidy moves it
 	moved   int  // pages in the WAL when Tidy last did
-	restart int  // pages in the WAL from which Tidy waits for readers; 0: the default
+	restart int  // pages in the WAL from which Tidy holds up readers; 0: the default
 
 	spellings map[*database.Table]spelling
 }
@@ -45,7 +47,7 @@ func (db *DB) openWriter(ctx context.Context) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: c, scratch: db.options.Scratch, flush: true, tidy: tidyPages}
+	w := &writer{conn: c, readers: db.slots, scratch: db.options.Scratch, flush: true, tidy: tidyPages}
 	if size := diskSize(db.path); size > 0 {
 		w.tidy = int(min(tidyPages, size/pageSize/8))
 	}
@@ -142,26 +144,52 @@ func (w *writer) Tidy() error {
 // checkpoint moves the WAL into the database. The WAL is begun anew only at a
 // moment in which nobody reads from it; where one reader follows the other without
 // a gap that never comes. It would grow without end then, and make every read
-// slower. So once it is large the readers are waited for: those that come meanwhile
-// read the database and not the WAL.
+// slower. So once it is large new readers have to wait until those that read are
+// done, for a while.
 func (w *writer) checkpoint() error {
+	if _, _, err := w.db.WALCheckpoint("", sqlite3.CHECKPOINT_PASSIVE); err != nil {
+		return err
+	}
 	if w.restart == 0 {
 		w.restart = restartAfter * w.tidy
 	}
 	if w.wal < w.restart {
-		_, _, err := w.db.WALCheckpoint("", sqlite3.CHECKPOINT_PASSIVE)
-		return err
+		return nil
 	}
-	if err := w.db.BusyTimeout(restartPatience); err != nil {
+	// If somebody reads for long, a verb beside the server maybe, it is tried
+	// again when the WAL has grown as much again.
+	w.restart = w.wal + restartAfter*w.tidy
+	release, ok := w.holdReaders(restartPatience)
+	defer release()
+	if !ok {
+		return nil
+	}
+	if err := w.db.BusyTimeout(othersPatience); err != nil {
 		return err
 	}
 	_, _, err := w.db.WALCheckpoint("", sqlite3.CHECKPOINT_RESTART)
-	if errors.Is(err, sqlite3.BUSY) {
-		// Somebody reads for long: a verb beside the server. It is waited
-		// for again when the WAL is twice as long.
-		w.restart = 2 * w.wal
-	}
 	return errors.Join(err, w.db.BusyTimeout(busyTimeout))
+}
+
+// holdReaders waits until nobody reads by way of this DB, and keeps it so until
+// release is called. ok is false if somebody went on reading.
+func (w *writer) holdReaders(patience time.Duration) (release func(), ok bool) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	held := 0
+	release = func() {
+		for range held {
+			<-w.readers
+		}
+	}
+	for ; held < cap(w.readers); held++ {
+		select {
+		case w.readers <- struct{}{}:
+		case <-timer.C:
+			return release, false
+		}
+	}
+	return release, true
 }
 
 // Write implements database.Writer.
