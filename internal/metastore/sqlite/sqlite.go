@@ -32,6 +32,12 @@ const (
 	// there is room to write it and to move it; of a disk so small that this
 	// is a quarter of it, the WAL gets an eighth.
 	tidyPages = 1000
+	// restartAfter is how many times that the WAL grows before Tidy holds up
+	// readers, and restartPatience for how long it waits for those of this
+	// process, othersPatience for the others. Changes wait meanwhile.
+	restartAfter    = 4
+	restartPatience = 100 * time.Millisecond
+	othersPatience  = 5 * time.Millisecond
 	// sparePages is how many unused pages the file keeps for new rows.
 	sparePages = 8192
 )

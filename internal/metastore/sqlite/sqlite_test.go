@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -272,5 +274,50 @@ func TestOnlyWhatChangesIsWritten(t *testing.T) {
 	must(t, w.Write([]database.Edits{{Table: table, Puts: [][]any{{int64(1), "x", "one", "said to be", int64(8)}}, Was: [][]any{wrong}}}))
 	if got := read()[0]; !reflect.DeepEqual(got, []any{int64(1), "x", "one", []byte{1, 2}, int64(8)}) {
 		t.Errorf("the row is %v", got)
+	}
+}
+
+// TestTheWALIsBoundedWhereReadersFollowEachOther without a gap: each of two reads
+// until the other has begun to read what is newer, if it can.
+func TestTheWALIsBoundedWhereReadersFollowEachOther(t *testing.T) {
+	db, path := open(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var begun atomic.Int64
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				err := db.Read(t.Context(), func(c database.Conn) error {
+					rows := c.Query("SELECT 1 FROM t LIMIT 1")
+					rows.Next()
+					n, since := begun.Add(1), time.Now()
+					for begun.Load() == n && time.Since(since) < 5*time.Millisecond && ctx.Err() == nil {
+						time.Sleep(100 * time.Microsecond)
+					}
+					return rows.Close()
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	w := db.Writer()
+	const commits, pages, most = 500, 20, 6000 * 4096
+	page := make([]byte, 4000)
+	for i := range commits {
+		must(t, w.Begin(false))
+		for k := range pages {
+			must(t, w.Exec("INSERT INTO t (k, v) VALUES ($1, $2)", int64(i*pages+k), page))
+		}
+		must(t, w.Commit())
+		must(t, w.Tidy())
+	}
+	stop()
+	readers.Wait()
+	info, err := os.Stat(path + "-wal")
+	must(t, err)
+	if info.Size() > most {
+		t.Errorf("after %d pages the WAL has %d bytes", commits*pages, info.Size())
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -15,10 +16,13 @@ import (
 // writer implements database.Writer.
 type writer struct {
 	*conn
+	readers chan struct{} // the slots of the DB
 	scratch bool
 	flush   bool // synchronous is FULL
 	wal     int  // pages in the WAL after the last commit
 	tidy    int  // pages in the WAL from which Tidy moves it
+	moved   int  // pages in the WAL when Tidy last did
+	restart int  // pages in the WAL from which Tidy holds up readers; 0: the default
 
 	spellings map[*database.Table]spelling
 }
@@ -43,7 +47,7 @@ func (db *DB) openWriter(ctx context.Context) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: c, scratch: db.options.Scratch, flush: true, tidy: tidyPages}
+	w := &writer{conn: c, readers: db.slots, scratch: db.options.Scratch, flush: true, tidy: tidyPages}
 	if size := diskSize(db.path); size > 0 {
 		w.tidy = int(min(tidyPages, size/pageSize/8))
 	}
@@ -52,6 +56,9 @@ func (db *DB) openWriter(ctx context.Context) (*writer, error) {
 			return nil, errors.Join(err, c.close())
 		}
 		c.db.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
+			if pages < w.wal { // it was begun anew
+				w.moved, w.restart = 0, 0
+			}
 			w.wal = pages
 			return nil
 		})
@@ -116,22 +123,73 @@ func (w *writer) Rollback() error {
 // database, as far as no reader still needs it, and gives pages that are no
 // longer used back to the file system.
 func (w *writer) Tidy() error {
-	if w.scratch || w.wal < w.tidy {
+	if w.scratch || w.wal-w.moved < w.tidy {
 		return nil
 	}
-	if _, _, err := w.db.WALCheckpoint("", sqlite3.CHECKPOINT_PASSIVE); err != nil {
+	w.moved = w.wal
+	if err := w.checkpoint(); err != nil {
 		if errors.Is(err, sqlite3.BUSY) {
 			return nil // the next Tidy goes on
 		}
 		return classify(err)
 	}
-	w.wal = 0
 	rows := w.Query("PRAGMA freelist_count")
 	free := rows.Next() && rows.Int(0) > sparePages
 	if err := rows.Close(); err != nil || !free {
 		return err
 	}
 	return w.Script(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", sparePages/8))
+}
+
+// checkpoint moves the WAL into the database. The WAL is begun anew only at a
+// moment in which nobody reads from it; where one reader follows the other without
+// a gap that never comes. It would grow without end then, and make every read
+// slower. So once it is large new readers have to wait until those that read are
+// done, for a while.
+func (w *writer) checkpoint() error {
+	if _, _, err := w.db.WALCheckpoint("", sqlite3.CHECKPOINT_PASSIVE); err != nil {
+		return err
+	}
+	if w.restart == 0 {
+		w.restart = restartAfter * w.tidy
+	}
+	if w.wal < w.restart {
+		return nil
+	}
+	// If somebody reads for long, a verb beside the server maybe, it is tried
+	// again when the WAL has grown as much again.
+	w.restart = w.wal + restartAfter*w.tidy
+	release, ok := w.holdReaders(restartPatience)
+	defer release()
+	if !ok {
+		return nil
+	}
+	if err := w.db.BusyTimeout(othersPatience); err != nil {
+		return err
+	}
+	_, _, err := w.db.WALCheckpoint("", sqlite3.CHECKPOINT_RESTART)
+	return errors.Join(err, w.db.BusyTimeout(busyTimeout))
+}
+
+// holdReaders waits until nobody reads by way of this DB, and keeps it so until
+// release is called. ok is false if somebody went on reading.
+func (w *writer) holdReaders(patience time.Duration) (release func(), ok bool) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	held := 0
+	release = func() {
+		for range held {
+			<-w.readers
+		}
+	}
+	for ; held < cap(w.readers); held++ {
+		select {
+		case w.readers <- struct{}{}:
+		case <-timer.C:
+			return release, false
+		}
+	}
+	return release, true
 }
 
 // Write implements database.Writer.
