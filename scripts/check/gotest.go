@@ -16,7 +16,7 @@ import (
 )
 
 // testTimeout bounds the tests of one package.
-const testTimeout = 6 * time.Minute
+const testTimeout = 10 * time.Minute
 
 // event is a line of `go test -json`; see `go doc test2json`.
 type event struct {
