@@ -64,7 +64,7 @@ func TestEveryVerbHasAnExampleAndIsDocumented(t *testing.T) {
 		for _, change := range changes {
 			transcribed = transcribed || change.golden == name
 		}
-		if looks != transcribed {
+		if looks != transcribed && verb != "fsck" { // which is among the chores
 			t.Errorf("%s looks inside: %t; it has a golden file: %t", verb, looks, transcribed)
 		}
 		if verb != "serve" && verb != "config schema" && !strings.Contains(help.stdout, "--json ") {
