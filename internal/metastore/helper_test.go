@@ -52,10 +52,20 @@ func TestMain(m *testing.M) {
 		if err := skip.Set(others); err != nil {
 			panic(err)
 		}
+		// Under the race detector in short: what several goroutines do there.
+		if run := flag.Lookup("test.run").Value; onPostgres && underRace && testing.Short() && run.String() == "" {
+			if err := run.Set(concurrent); err != nil {
+				panic(err)
+			}
+		}
 		code = max(code, m.Run())
 	}
 	os.Exit(code)
 }
+
+// concurrent are the tests on PostgreSQL that goroutines of several callers or
+// nodes take part in; the others are the same code as on SQLite.
+const concurrent = "^(TestShared|TestLog$|TestManyWritersAtOnce|TestReadersRunBesideTheWriter)"
 
 var caller = registry.Caller{Actor: "anonymous", Request: "r-1"}
 
