@@ -1,7 +1,7 @@
 // Command bench measures the server beside the limits of this machine, in one
 // run: rates, latencies, the server's processor time per unit of work, and how
 // often it makes the disk flush; then what pushes suffer from plans, sweeps and
-// scrubs. It takes about ten minutes, and two without the latter.
+// scrubs in a store of many manifests, which takes longer by far.
 //
 // The client runs on the same machine and takes its share of the processors,
 // so rates are lower bounds; processor time is the server's alone.
