@@ -244,7 +244,7 @@ func TestAScrubSaysManyVerificationsAtOnce(t *testing.T) {
 	if n := w.kinds(t, before); n[fact.KindLocationVerified] != 3 || len(n) != 1 {
 		t.Errorf("events %v", n)
 	}
-	if calls < 100 {
+	if calls < 244 { // each may be a long one
 		t.Errorf("progress was told %d times", calls)
 	}
 }

@@ -91,7 +91,7 @@ func TestListingsCostThePageNotTheCollection(t *testing.T) {
 				}
 				s.plan(t, sql)
 			}
-			if limit := 200 + 60*rows; steps > limit {
+			if limit := 200 + 54*rows; steps > limit {
 				t.Errorf("%d steps for %d rows, want at most %d", steps, rows, limit)
 			}
 			t.Logf("%d rows, %d steps, %v", rows, steps, took)
